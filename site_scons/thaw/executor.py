@@ -1,0 +1,235 @@
+"""Runs actions: looked up first, run in the sandbox only when never done before.
+
+An action's result is stored only when its command succeeded and every declared output is there.
+A failure keeps the sandbox's writable directories and a script that opens a shell in them.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
+
+from thaw import interrupt, progress, sandbox
+from thaw.action import Action
+from thaw.digest import Digest
+from thaw.errors import ThawError
+from thaw.nodes import FileNode, Node, from_proto, to_proto
+from thaw.store import Store, remove
+
+LOG_LINES = 30  # how much of a failed action's log is shown
+POLL = 0.5  # seconds between looks at a running action
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an action gave: its outputs, and whether they were made just now."""
+
+    action: Digest
+    outputs: dict[str, Node]
+    cached: bool
+    seconds: float
+
+
+class ActionFailed(ThawError):
+    """The command ended with an error, or without an output it promised."""
+
+
+@dataclass
+class Executor:
+    """Runs actions against one store.
+
+    bwrap: how to call bubblewrap, found out when first needed
+    """
+
+    store: Store
+    find_bwrap: Callable[[], tuple[str, ...]]
+    debug: bool = False
+    _probed: bool = field(default=False)
+
+    @cached_property
+    def bwrap(self) -> tuple[str, ...]:
+        found = self.find_bwrap()
+        sandbox.probe(found)
+        return found
+
+    def run(self, action: Action, prepare: Callable[[], None]) -> Result:
+        """The action's outputs, from the cache or by running it.
+
+        ``prepare`` brings inputs that are locked but not yet here; it is called only when the
+        action must run. Raises ThawError, Interrupted, MissingBlob.
+        """
+        started = time.monotonic()
+        digest = action.store_in(self.store)
+        outputs = self.lookup(digest)
+        if outputs is not None:
+            return Result(digest, outputs, True, time.monotonic() - started)
+        with self.once(digest, action.name):
+            outputs = self.lookup(digest)
+            if outputs is not None:
+                return Result(digest, outputs, True, time.monotonic() - started)
+            prepare()
+            outputs = self._execute(action, digest)
+            return Result(digest, outputs, False, time.monotonic() - started)
+
+    def builtin(self, name: str, digest: Digest, make: Callable[[], dict[str, Node]]) -> Result:
+        """As ``run``, for the few actions that this program does itself."""
+        started = time.monotonic()
+        with self.once(digest, name):
+            outputs = self.lookup(digest)
+            cached = outputs is not None
+            if outputs is None:
+                outputs = make()
+                self.save(digest, outputs)
+        return Result(digest, outputs, cached, time.monotonic() - started)
+
+    def lookup(self, digest: Digest) -> dict[str, Node] | None:
+        """What the action gave before, if all of it is still here."""
+        result = self.store.get_result(digest)
+        if result is None:
+            return None
+        outputs: dict[str, Node] = {}
+        for file in result.output_files:
+            outputs[_name(file.path)] = FileNode(from_proto(file.digest), file.is_executable)
+        for directory in result.output_directories:
+            node = self.store.tree_node(from_proto(directory.tree_digest))
+            if node is None:
+                return None
+            outputs[_name(directory.path)] = node
+        return outputs if all(map(self.store.complete, outputs.values())) else None
+
+    def save(self, digest: Digest, outputs: dict[str, Node], log: bytes = b"") -> None:
+        """Make an action's outputs its result."""
+        result = reapi.ActionResult()
+        if log:
+            result.stdout_digest.CopyFrom(to_proto(self.store.put_bytes(log)))
+        for name, node in sorted(outputs.items()):
+            path = f"out/{name}"
+            if isinstance(node, FileNode):
+                result.output_files.add(
+                    path=path, digest=to_proto(node.digest), is_executable=node.executable
+                )
+            else:
+                result.output_directories.add(path=path, tree_digest=to_proto(node.tree))
+        self.store.put_result(digest, result)
+
+    @contextlib.contextmanager
+    def once(self, digest: Digest, name: str) -> Iterator[None]:
+        """Hold the action's lock: whoever asks second waits and finds the first one's result."""
+
+        def waiting() -> None:
+            progress.say(f"[wait]   {name}: another build is running it")
+
+        with self.store.lock(f"action-{digest.hash}", waiting):
+            yield
+
+    def _execute(self, action: Action, digest: Digest) -> dict[str, Node]:
+        bwrap = self.bwrap
+        with self.store.temporary_directory() as work:
+            log = work / "log"
+            for name in ("build", "out"):
+                (work / name).mkdir()
+            box = self._sandbox(bwrap, action, work)
+            argv = ["env", "-C", "/build", *action.argv]
+            code = self._supervise(box.command(argv), log, action)
+            missing = [name for name in action.outputs if not (work / "out" / name).exists()]
+            if code or missing:
+                why = f"exit code {code}" if code else f"it did not make {', '.join(missing)}"
+                raise ActionFailed(*self._keep(action, box, argv, work, why))
+            outputs = {
+                name: self.store.capture(work / "out" / name, move=True)
+                for name in sorted(action.outputs)
+            }
+            self.save(digest, outputs, log.read_bytes())
+            return outputs
+
+    def _sandbox(self, bwrap: tuple[str, ...], action: Action, work: Path) -> sandbox.Sandbox:
+        read_only: dict[str, Path] = {}
+        for path, node in action.inputs.items():
+            if isinstance(node, FileNode):
+                read_only[path] = self.store.ensure(node)
+            else:
+                read_only[path] = self.store.unpacked(node)
+        writable = {"/build": work / "build", "/out": work / "out"}
+        if action.use_ccache:
+            # Apart by toolchain: another compiler's objects can't even be looked up.
+            ccache = self.store.top / "ccache" / action.toolchain.root.hash[:16]
+            ccache.mkdir(exist_ok=True)
+            writable["/ccache"] = ccache
+        root = self.store.unpacked(action.toolchain)
+        return sandbox.Sandbox(bwrap, root, read_only, writable, action.full_environment)
+
+    def _supervise(self, command: list[str], log: Path, action: Action) -> int:
+        """Run to the end, the time-out or Ctrl-C, showing progress. The exit code."""
+        ticker = progress.Ticker(action.name)
+        deadline = time.monotonic() + action.timeout
+        with open(log, "wb") as stream:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
+            )
+        watch = os.pidfd_open(process.pid)
+        try:
+            while not select.select([watch], [], [], POLL)[0]:
+                interrupt.check()
+                ticker.tick(_last_line(log))
+                if time.monotonic() > deadline:
+                    raise ThawError(
+                        f"{action.name}: not finished after {action.timeout} s: stopped",
+                        remedy="raise the step's time-out, or find out what it waits for:\n"
+                        + _tail(log),
+                    )
+            return process.wait()
+        finally:
+            os.close(watch)
+            if process.poll() is None:
+                # bubblewrap is its sandbox's first process: everything inside ends with it.
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            ticker.close()
+
+    def _keep(
+        self, action: Action, box: sandbox.Sandbox, argv: list[str], work: Path, why: str
+    ) -> tuple[str]:
+        """Keep a failed action's directories; what to tell the user."""
+        kept = self.store.top / "failed" / action.name.replace("/", "-").replace(" ", "-")
+        remove(kept)
+        kept.mkdir()
+        for name in ("build", "out", "log"):
+            shutil.move(work / name, kept / name)
+        writable = {
+            inside: kept / outside.name if outside.parent == work else outside
+            for inside, outside in box.writable.items()
+        }
+        moved = sandbox.Sandbox(box.bwrap, box.root, box.read_only, writable, box.environment)
+        enter = kept / "enter"
+        enter.write_text(moved.shell_script(argv))
+        enter.chmod(0o755)
+        text = f"{action.name}: failed: {why}\n{_tail(kept / 'log')}\n"
+        text += f"  whole log: {kept / 'log'}\n  look inside its sandbox: {enter}"
+        return (text,)
+
+
+def _name(path: str) -> str:
+    return path.removeprefix("out/")
+
+
+def _last_line(log: Path) -> str:
+    with open(log, "rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 400))
+        lines = stream.read().decode(errors="replace").split()
+    return " ".join(lines)[-100:]
+
+
+def _tail(log: Path) -> str:
+    with open(log, "rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16384))
+        lines = stream.read().decode(errors="replace").splitlines()
+    return "\n".join(f"  | {line}" for line in lines[-LOG_LINES:])

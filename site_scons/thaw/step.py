@@ -1,0 +1,178 @@
+"""Steps: what a build target asks of the engine, and the manifest it gets back.
+
+A step is pure data (JSON), so that a build tool can compare it. Its inputs refer to files of the
+checkout, to outputs of other steps through their manifests, and to locked files from outside. A
+manifest is a small file that names the step's outputs by digest and nothing else: a rebuild that
+gives the same bytes gives the same manifest, and what depends on it stays as it is.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thaw import toolchain as toolchains
+from thaw.action import Action
+from thaw.errors import ThawError
+from thaw.executor import Executor, Result
+from thaw.fetch import Fetcher, Source
+from thaw.nodes import FileNode, Node, TreeNode, node_from_json
+from thaw.store import MissingBlob, Store, write_atomically
+
+
+@dataclass(frozen=True)
+class Step:
+    """A target's step.
+
+    name: for people, and for the kept sandbox of a failure
+    argv: the command, as seen in the sandbox
+    toolchain: path of a toolchain's manifest
+    inputs: path in the sandbox -> one of
+        {"file": path} a file of the checkout
+        {"dir": path} a directory of the checkout
+        {"manifest": path, "output": name} an output of another step
+        {"json": value} a file with these data
+        {"source": {name, sha256, size, debian|npm|url}} a locked file from outside
+    outputs: names below /out
+    lay_out: output name -> path where a person wants it as a file
+    environment, platform, use_ccache, timeout: as in ``Action``
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    toolchain: str
+    inputs: Mapping[str, Mapping[str, Any]]
+    outputs: tuple[str, ...]
+    lay_out: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, str] = field(default_factory=dict)
+    use_ccache: bool = False
+    timeout: int = 3600
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Step":
+        value = json.loads(text)
+        value["argv"], value["outputs"] = tuple(value["argv"]), tuple(value["outputs"])
+        return cls(**value)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The outputs of a step, and for a toolchain what it adds to its users' actions."""
+
+    outputs: Mapping[str, Node]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        value: dict[str, Any] = {
+            "outputs": {name: node.to_json() for name, node in sorted(self.outputs.items())}
+        }
+        if self.environment:
+            value["environment"] = dict(self.environment)
+        if self.platform:
+            value["platform"] = dict(self.platform)
+        write_atomically(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+
+    def output(self, name: str, origin: str) -> Node:
+        """An output by name. Raises ThawError that names the manifest ``origin``."""
+        if name not in self.outputs:
+            raise ThawError(f"{origin}: has no output {name}, only {', '.join(self.outputs)}")
+        return self.outputs[name]
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Manifest":
+        """Raises ThawError."""
+        try:
+            value = json.loads(Path(path).read_text())
+            outputs = {name: node_from_json(node) for name, node in value["outputs"].items()}
+            environment, platform = value.get("environment", {}), value.get("platform", {})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ThawError(
+                f"{path}: not a manifest: {type(error).__name__}: {error}",
+                remedy="remove it and build again: it is made from the cache",
+            ) from error
+        return cls(outputs, environment, platform)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything that running steps needs."""
+
+    store: Store
+    fetcher: Fetcher
+    executor: Executor
+
+    def run_step(self, step: Step, target: Path) -> Result:
+        """Run a step, write its manifest and lay its files out.
+
+        Raises ThawError, Interrupted. On an error the manifest is as it was.
+        """
+        toolchain = Manifest.read(step.toolchain)
+        sources: list[Source] = []
+        platform = {**toolchain.platform, **step.platform}
+        inputs: dict[str, Node] = {}
+        for path, value in sorted(step.inputs.items()):
+            if "manifest" in value:
+                manifest = Manifest.read(value["manifest"])
+                inputs[path] = manifest.output(value["output"], value["manifest"])
+                platform.update(manifest.platform)
+            else:
+                inputs[path] = self._input(value, sources)
+        root = toolchain.output("root", step.toolchain)
+        if not isinstance(root, TreeNode):
+            raise ThawError(f"{step.toolchain}: is not a toolchain's manifest")
+        action = Action(
+            name=step.name,
+            argv=step.argv,
+            toolchain=root,
+            inputs=inputs,
+            outputs=step.outputs,
+            environment={**toolchain.environment, **step.environment},
+            platform=platform,
+            use_ccache=step.use_ccache,
+            timeout=step.timeout,
+        )
+        try:
+            result = self.executor.run(action, lambda: self.fetcher.ensure(sources, step.name))
+            for name, path in step.lay_out.items():
+                self.store.lay_out(result.outputs[name], Path(path))
+        except MissingBlob as error:
+            raise ThawError(
+                f"{step.name}: {error}",
+                remedy="remove out/ and build again: what is missing will be made anew",
+            ) from error
+        Manifest(result.outputs, platform=platform).write(target)
+        return result
+
+    def _input(self, value: Mapping[str, Any], sources: list[Source]) -> Node:
+        if "file" in value or "dir" in value:
+            return self.store.capture(Path(value.get("file") or value["dir"]))
+        if "json" in value:
+            text = json.dumps(value["json"], indent=1, sort_keys=True) + "\n"
+            return FileNode(self.store.put_bytes(text.encode()))
+        source = Source.from_json(value["source"]["name"], value["source"])
+        sources.append(source)
+        return FileNode(source.digest)
+
+    def run_toolchain(self, description: Path, target: Path) -> Result:
+        """Make a toolchain's tree and write its manifest. Raises ThawError, Interrupted."""
+        toolchain = toolchains.read(description)
+
+        result = self.executor.builtin(
+            f"toolchain {toolchain.name}",
+            toolchains.action_digest(toolchain, self.store),
+            lambda: {"root": toolchains.unpack(toolchain, self.store, self.fetcher)},
+        )
+        platform = {"thaw-shareable": "no"} if toolchain.installed else {}
+        Manifest(result.outputs, toolchain.environment, platform).write(target)
+        return result
+
+
+def files_of(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The paths of the checkout and of manifests that inputs refer to."""
+    return [value[key] for value in inputs for key in ("file", "dir", "manifest") if key in value]
