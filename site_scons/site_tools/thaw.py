@@ -29,7 +29,7 @@ from thaw.errors import ThawError
 from thaw.step import Step, files_of
 
 KINDS = ("sources", "toolchain", "qemu", "kernel", "rootfs", "firmware", "snapshot", "bundle")
-KINDS += ("verify",)
+KINDS += ("verify", "commands")
 
 OPTIONS = {
     "disk-cache": "directory of the cache (default: $XDG_CACHE_HOME/thaw)",
@@ -126,15 +126,14 @@ def thaw_output(env, manifest, output):
     return {"manifest": _path(manifest), "output": output}
 
 
-def thaw_step(env, name, *, toolchain, argv, inputs, outputs, lay_out=None, **more):
-    """A target that runs a step. ``lay_out`` maps outputs to files or directories of out/.
+def thaw_step(env, name, *, toolchain, argv, inputs, outputs, lay_out=None, trees=(), **more):
+    """A target that runs a step. ``lay_out`` says where outputs are wanted as files.
 
-    For a directory, ``lay_out`` names one file in it, by which SCons sees whether it is there:
-    ``{"bundle": "out/bundle/index.html"}``.
+    For an output that is a directory (named in ``trees``), ``lay_out`` names one file in it, by
+    which SCons sees whether it is there: ``{"bundle": "out/bundle/index.html"}``.
     """
     lay_out = lay_out or {}
-    directories = {n: os.path.dirname(p) for n, p in lay_out.items() if n in more.get("trees", ())}
-    more.pop("trees", None)
+    directories = {output: os.path.dirname(lay_out[output]) for output in trees}
     step = Step(
         name=name,
         argv=tuple(argv),

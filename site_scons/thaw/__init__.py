@@ -2,7 +2,7 @@
 
 The modules, from the bottom up:
 
-- ``errors``, ``digest``, ``interrupt``, ``progress``: what everything uses
+- ``errors``, ``digest``, ``files``, ``interrupt``, ``progress``: what everything uses
 - ``nodes``: files and directory trees by digest, as Remote Execution API messages
 - ``store``: the content-addressed store and the action cache on disk
 - ``action``: an action as pure data, and its digest

@@ -33,7 +33,7 @@ class Config:
         return Path(base).expanduser() / "thaw"
 
 
-_LIST = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_LIST = {"type": ["string", "array"], "items": {"type": "string"}}
 SCHEMA: dict[str, Any] = {
     "type": ["object", "null"],
     "additionalProperties": False,

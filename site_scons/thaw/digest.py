@@ -1,11 +1,13 @@
 """Digests: SHA-256 and size, as the Remote Execution API names content."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 CHUNK = 1 << 20
+UNKNOWN_SIZE = -1  # of a file from outside that only its SHA-256 is known of
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -21,10 +23,10 @@ class Digest:
     @classmethod
     def parse(cls, text: str) -> Self:
         """The inverse of ``str``. Raises ValueError."""
-        name, _, size = text.partition("/")
-        if len(name) != 64 or not size.isdigit():
+        found = re.fullmatch(r"([0-9a-f]{64})/([0-9]+)", text)
+        if found is None:
             raise ValueError(f"not a digest: {text!r}")
-        return cls(name, int(size))
+        return cls(found[1], int(found[2]))
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Self:

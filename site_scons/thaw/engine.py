@@ -1,6 +1,5 @@
 """Puts the engine together from the settings."""
 
-import errno
 from pathlib import Path
 
 from thaw import sandbox, toolchain
@@ -50,8 +49,6 @@ def uses_installed(description: Path) -> bool:
 
 
 def explain_os_error(name: str, error: OSError) -> str:
-    """One line for an error of the operating system, with what to do."""
-    if error.errno == errno.ENOSPC:
-        remedy = "free some space, or move the cache with --disk-cache=DIR"
-        return f"{name}: the disk is full: {error.filename or ''}\n  next: {remedy}"
-    return f"{name}: {error}"
+    """One line for an error of the operating system that the engine knows no remedy for."""
+    place = f": {error.filename}" if error.filename else ""
+    return f"{name}: {error.strerror or error}{place}"

@@ -5,16 +5,16 @@ A failure keeps the sandbox's writable directories and a script that opens a she
 """
 
 import contextlib
+import errno
 import os
 import select
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 
@@ -22,10 +22,14 @@ from thaw import interrupt, progress, sandbox
 from thaw.action import Action
 from thaw.digest import Digest
 from thaw.errors import ThawError
+from thaw.files import remove
 from thaw.nodes import FileNode, Node, from_proto, to_proto
-from thaw.store import Store, remove
+from thaw.store import MORE_SPACE, Store
 
 LOG_LINES = 30  # how much of a failed action's log is shown
+FIRST_BUILD_SPACE = 9_000_000_000  # bytes: toolchains, build directories and results
+REBUILD_SPACE = 2_000_000_000
+FULL = 500_000_000  # bytes: with less left, a command's "no space" is about the cache's disk
 POLL = 0.5  # seconds between looks at a running action
 
 
@@ -45,21 +49,36 @@ class ActionFailed(ThawError):
 
 @dataclass
 class Executor:
-    """Runs actions against one store.
-
-    bwrap: how to call bubblewrap, found out when first needed
-    """
+    """Runs actions against one store. ``find_bwrap`` says how to call bubblewrap."""
 
     store: Store
     find_bwrap: Callable[[], tuple[str, ...]]
-    debug: bool = False
-    _probed: bool = field(default=False)
+    _bwrap: tuple[str, ...] = ()
+    _guard: Lock = field(default_factory=Lock)
 
-    @cached_property
     def bwrap(self) -> tuple[str, ...]:
-        found = self.find_bwrap()
-        sandbox.probe(found)
-        return found
+        """How to call bubblewrap on this machine, which is first seen to be fit for builds.
+
+        Called before anything long starts. Raises ThawError with the remedy.
+        """
+        with self._guard:
+            if not self._bwrap:
+                self._check_space()
+                found = self.find_bwrap()
+                sandbox.probe(found)
+                self._bwrap = found
+            return self._bwrap
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self.store.top).free
+        is_new = not any((self.store.top / "trees").iterdir())
+        needed = FIRST_BUILD_SPACE if is_new else REBUILD_SPACE
+        if free < needed:
+            raise ThawError(
+                f"{self.store.top}: {progress.size(free)} free, and a build needs about"
+                f" {progress.size(needed)}",
+                remedy=MORE_SPACE,
+            )
 
     def run(self, action: Action, prepare: Callable[[], None]) -> Result:
         """The action's outputs, from the cache or by running it.
@@ -132,22 +151,27 @@ class Executor:
             yield
 
     def _execute(self, action: Action, digest: Digest) -> dict[str, Node]:
-        bwrap = self.bwrap
+        bwrap = self.bwrap()
         with self.store.temporary_directory() as work:
             log = work / "log"
             for name in ("build", "out"):
                 (work / name).mkdir()
             box = self._sandbox(bwrap, action, work)
             argv = ["env", "-C", "/build", *action.argv]
-            code = self._supervise(box.command(argv), log, action)
-            missing = [name for name in action.outputs if not (work / "out" / name).exists()]
-            if code or missing:
-                why = f"exit code {code}" if code else f"it did not make {', '.join(missing)}"
-                raise ActionFailed(*self._keep(action, box, argv, work, why))
-            outputs = {
-                name: self.store.capture(work / "out" / name, move=True)
-                for name in sorted(action.outputs)
-            }
+            why = self._supervise(box.command(argv), log, action)
+            missing = [name for name in action.outputs if not os.path.lexists(work / "out" / name)]
+            if missing and not why:
+                why = f"it did not make {', '.join(missing)}"
+            if why:
+                self._check_full(action, log)
+                raise ActionFailed(self._keep(action, box, argv, work, why))
+            try:
+                outputs = {
+                    name: self.store.capture(work / "out" / name, move=True)
+                    for name in sorted(action.outputs)
+                }
+            except (ThawError, PermissionError) as error:
+                raise ActionFailed(self._keep(action, box, argv, work, str(error))) from error
             self.save(digest, outputs, log.read_bytes())
             return outputs
 
@@ -167,13 +191,17 @@ class Executor:
         root = self.store.unpacked(action.toolchain)
         return sandbox.Sandbox(bwrap, root, read_only, writable, action.full_environment)
 
-    def _supervise(self, command: list[str], log: Path, action: Action) -> int:
-        """Run to the end, the time-out or Ctrl-C, showing progress. The exit code."""
+    def _supervise(self, command: list[str], log: Path, action: Action) -> str:
+        """Run to the end, the time-out or Ctrl-C, showing progress. Why it failed, or nothing."""
         ticker = progress.Ticker(action.name)
         deadline = time.monotonic() + action.timeout
         with open(log, "wb") as stream:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # the terminal's Ctrl-C is for us alone to act on
             )
         watch = os.pidfd_open(process.pid)
         try:
@@ -181,23 +209,28 @@ class Executor:
                 interrupt.check()
                 ticker.tick(_last_line(log))
                 if time.monotonic() > deadline:
-                    raise ThawError(
-                        f"{action.name}: not finished after {action.timeout} s: stopped",
-                        remedy="raise the step's time-out, or find out what it waits for:\n"
-                        + _tail(log),
-                    )
-            return process.wait()
+                    return f"not finished after {action.timeout} s: stopped"
+            code = process.wait()
+            killed = " (killed: is there enough memory?)" if code in (-9, 137) else ""
+            return f"exit code {code}{killed}" if code else ""
         finally:
             os.close(watch)
             if process.poll() is None:
-                # bubblewrap is its sandbox's first process: everything inside ends with it.
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                sandbox.kill(process)
             ticker.close()
+
+    def _check_full(self, action: Action, log: Path) -> None:
+        """Raises ThawError if the command failed because the cache's disk is full.
+
+        Nothing is kept of it then: that would fill the disk for good.
+        """
+        free = shutil.disk_usage(self.store.top).free
+        if free < FULL and os.strerror(errno.ENOSPC) in _tail(log):
+            raise ThawError(f"{action.name}: the disk is full: {self.store.top}", remedy=MORE_SPACE)
 
     def _keep(
         self, action: Action, box: sandbox.Sandbox, argv: list[str], work: Path, why: str
-    ) -> tuple[str]:
+    ) -> str:
         """Keep a failed action's directories; what to tell the user."""
         kept = self.store.top / "failed" / action.name.replace("/", "-").replace(" ", "-")
         remove(kept)
@@ -213,8 +246,7 @@ class Executor:
         enter.write_text(moved.shell_script(argv))
         enter.chmod(0o755)
         text = f"{action.name}: failed: {why}\n{_tail(kept / 'log')}\n"
-        text += f"  whole log: {kept / 'log'}\n  look inside its sandbox: {enter}"
-        return (text,)
+        return text + f"  whole log: {kept / 'log'}\n  look inside its sandbox: {enter}"
 
 
 def _name(path: str) -> str:

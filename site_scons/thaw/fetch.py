@@ -21,11 +21,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from thaw import interrupt, registries
-from thaw.digest import CHUNK, Digest
+from thaw.digest import UNKNOWN_SIZE, Digest
 from thaw.errors import ThawError
 from thaw.progress import Counter, counter, say, size
 from thaw.store import Store
 
+CHUNK = 1 << 16  # bytes: how often Ctrl-C is looked at on a slow line
+ATTEMPTS = 3  # at a download that breaks off
+RETRIES = Retry(total=3, backoff_factor=0.5, status_forcelist=[429, 500, 502, 503, 504])
 PARALLEL = 6
 TIMEOUT = (15, 60)  # seconds to connect, and between two reads
 
@@ -60,11 +63,11 @@ class Fetcher:
 
     def ensure(self, sources: Iterable[Source], what: str) -> None:
         """Bring every source into the store, in parallel. Raises ThawError, Interrupted."""
-        missing = {s.digest: s for s in sources if not self.store.has(s.digest)}
+        missing = {s.digest: s for s in sources if not self.store.intact(s.digest)}
         missing = {d: s for d, s in missing.items() if not self._from_distdir(s)}
         if not missing:
             return
-        total = sum(digest.size for digest in missing)
+        total = sum(max(digest.size, 0) for digest in missing)
         say(f"[fetch]  {what}: {len(missing)} files, {size(total)}")
         with counter(f"fetch {what}", total) as progress:
             pool = ThreadPoolExecutor(PARALLEL)
@@ -79,7 +82,7 @@ class Fetcher:
             path = directory / source.name
             if not path.is_file():
                 continue
-            if Digest.of_file(path) == source.digest:
+            if Digest.of_file(path).hash == source.digest.hash:
                 self.store.put_file(path)
                 return True
             say(f"{path}: not the file that is locked (sha256 differs), looking elsewhere")
@@ -96,11 +99,14 @@ class Fetcher:
             addresses = self.addresses(source)
             failures = []
             for address in addresses:
-                interrupt.check()
                 failure = self._download(source, address, progress)
-                if not failure:
+                for _ in range(ATTEMPTS - 1):
+                    if failure is None or not failure.may_pass:
+                        break
+                    failure = self._download(source, address, progress)
+                if failure is None:
                     return
-                failures.append(f"{without_credentials(address)}: {failure}")
+                failures.append(f"{without_credentials(address)}: {failure.cause}")
         said = "\n  ".join(failures) or "no address is known for it"
         raise ThawError(f"{source.name}: cannot be fetched:\n  {said}", remedy=_remedy(source))
 
@@ -115,9 +121,11 @@ class Fetcher:
             return [f"{registry}/{name}/-/{source.name}"] if registry else []
         return [source.url] if source.url else []
 
-    def _download(self, source: Source, address: str, progress: Counter) -> str:
-        """Download and check one address. What went wrong, or nothing."""
+    def _download(self, source: Source, address: str, progress: Counter) -> "_Failure | None":
+        """Download and check one address. What went wrong, or None."""
+        interrupt.check()
         received = 0
+        wanted = source.digest
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(self.store.temporary_file())
             try:
@@ -130,27 +138,38 @@ class Fetcher:
                         stream.write(chunk)
                         received += len(chunk)
                         progress.add(len(chunk))
+                        if received > wanted.size != UNKNOWN_SIZE:
+                            progress.add(-received)
+                            return _Failure(f"wrong file: more than the {wanted.size} bytes locked")
             except requests.RequestException as error:
                 progress.add(-received)
-                return _in_a_line(error)
+                if received:
+                    return _Failure(f"broken off after {received} bytes", may_pass=True)
+                return _Failure(_in_a_line(error))
             got = Digest.of_file(temporary)
-            if got != source.digest:
+            if got.hash != wanted.hash:
                 progress.add(-received)
-                wanted = source.digest
                 if got.size < wanted.size:
-                    return f"truncated: {got.size} of {wanted.size} bytes"
-                return f"wrong checksum: locked sha256 {wanted.hash}, got {got.hash}"
+                    return _Failure(f"truncated: {got.size} of {wanted.size} bytes")
+                return _Failure(f"wrong checksum: locked sha256 {wanted.hash}, got {got.hash}")
             if source.integrity and source.integrity != _integrity(temporary):
-                return f"wrong integrity: locked {source.integrity}"
+                return _Failure(f"wrong integrity: locked {source.integrity}")
             self.store.put_file(temporary, move=True)
-            return ""
+            return None
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why an address did not give the file, and whether asking it again may help."""
+
+    cause: str
+    may_pass: bool = False
 
 
 def _session() -> requests.Session:
     session = requests.Session()
-    retries = Retry(total=3, backoff_factor=0.5, status_forcelist=[429, 500, 502, 503, 504])
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retries))
+        session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
     # Archives are wanted as they lie there, not with a transfer's compression taken off.
     session.headers["Accept-Encoding"] = "identity"
     return session

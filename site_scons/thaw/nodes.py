@@ -73,7 +73,8 @@ def encode(message: Any) -> bytes:
 def capture_tree(top: Path, save_file: SaveFile, save_bytes: SaveBytes) -> TreeNode:
     """Save every file below ``top`` and describe the directory.
 
-    Raises ThawError for anything that is not a file, a directory or a symbolic link.
+    Raises ThawError for anything that is not a file, a directory or a symbolic link, and for a
+    name that the API can't say.
     """
     children: dict[str, reapi.Directory] = {}
 
@@ -99,7 +100,10 @@ def capture_tree(top: Path, save_file: SaveFile, save_bytes: SaveBytes) -> TreeN
                 raise ThawError(f"{path}: not a file, directory or symbolic link")
         return message
 
-    root = walk(top)
+    try:
+        root = walk(top)
+    except UnicodeEncodeError as error:
+        raise ThawError(f"{top}: has a name or link that is not UTF-8: {error.object!r}") from error
     tree = reapi.Tree(root=root, children=children.values())
     return TreeNode(save_bytes(encode(root)), save_bytes(encode(tree)))
 
@@ -142,3 +146,36 @@ def build_tree(files: Mapping[str, Node], save_bytes: SaveBytes, base: bytes = b
         return save_bytes(encode(result))
 
     return encode_level(nested, base)
+
+
+def find_part(tree: reapi.Tree, path: str) -> reapi.FileNode | reapi.Tree | None:
+    """The file or the subtree at a relative path of a tree, or None. Links are not followed."""
+    children = {Digest.of_bytes(encode(child)).hash: child for child in tree.children}
+    directory = tree.root
+    *parents, last = PurePosixPath(path).parts
+    for parent in parents:
+        names = {child.name: child.digest.hash for child in directory.directories}
+        if parent not in names:
+            return None
+        directory = children[names[parent]]
+    for file in directory.files:
+        if file.name == last:
+            return file
+    for child in directory.directories:
+        if child.name == last:
+            return _subtree(children, child.digest.hash)
+    return None
+
+
+def _subtree(children: Mapping[str, reapi.Directory], root: str) -> reapi.Tree:
+    """The Tree message of a directory that is one of ``children``."""
+    needed: dict[str, reapi.Directory] = {}
+
+    def add(directory: reapi.Directory) -> None:
+        for child in directory.directories:
+            if child.digest.hash not in needed:
+                needed[child.digest.hash] = children[child.digest.hash]
+                add(children[child.digest.hash])
+
+    add(children[root])
+    return reapi.Tree(root=children[root], children=needed.values())

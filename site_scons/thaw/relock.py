@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from thaw import registries, toolchain, yamlfile
 from thaw.errors import ThawError
-from thaw.store import write_atomically
+from thaw.files import write_atomically
 
 
 def relock(description: Path, mirrors: Sequence[str]) -> list[str]:

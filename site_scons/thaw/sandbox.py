@@ -8,6 +8,7 @@ that the same line can run an action and be shown to a person who wants to look 
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -60,9 +61,26 @@ class Sandbox:
 
     def shell_script(self, argv: Sequence[str]) -> str:
         """A script that opens a shell inside, telling how the failed command was called."""
-        line = [word for word in self.command(["bash"]) if word != "--new-session"]
+        shell = self.command(["env", "-C", "/build", "bash"])
+        line = [word for word in shell if word != "--new-session"]
         hint = shlex.join(["echo", f"The command was: {shlex.join(argv)}"])
         return f"#!/bin/sh\n{hint}\nexec {shlex.join(line)}\n"
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End everything in a running sandbox; returns when it has ended."""
+    # bubblewrap waits for its child, the sandbox's first process. If that one is killed, the
+    # kernel ends all the others before bubblewrap hears of it; if bubblewrap is, they outlive it
+    # for a moment and could still write.
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        process.wait(timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    process.kill()
+    process.wait()
 
 
 def host_bwrap() -> tuple[str, ...] | None:

@@ -14,7 +14,6 @@ import errno
 import os
 import shutil
 import socketserver
-import stat
 import sys
 import urllib.parse
 from functools import partial
@@ -39,6 +38,7 @@ HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
+    "Allow": "GET, HEAD",
     # A rebuilt bundle must be seen: the browser asks each time, and gets 304 if nothing changed.
     "Cache-Control": "no-cache",
 }
@@ -118,18 +118,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(about.st_size))
             self.send_header("ETag", tag)
             self.end_headers()
-            if body and stat.S_ISREG(about.st_mode):
+            if body:
                 shutil.copyfileobj(file, self.wfile, 1 << 20)
 
     def end_headers(self) -> None:
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        if code == HTTPStatus.METHOD_NOT_ALLOWED:
-            message = "Only GET and HEAD"
-        super().send_error(code, message, explain)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Only what went wrong is worth a line."""
@@ -151,7 +146,7 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        error = sys.exception() if sys.version_info >= (3, 11) else sys.exc_info()[1]
+        error = sys.exception()
         if not isinstance(error, ConnectionError | TimeoutError):
             print(f"request failed: {error!r}", file=sys.stderr)
 
@@ -180,8 +175,7 @@ def bind(directory: Path, port: int, host: str = "127.0.0.1") -> Server:
 def serve(directory: Path, port: int, host: str = "127.0.0.1") -> None:
     """Serve ``directory`` until Ctrl-C, after printing its URL. Raises as `bind` does."""
     with bind(directory, port, host) as server:
-        address = f"[{host}]" if ":" in host else host
-        print(f"http://{address}:{server.server_port}/", flush=True)
+        print(f"http://{host}:{server.server_port}/", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

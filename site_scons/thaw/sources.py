@@ -7,6 +7,7 @@ from typing import Any
 
 from thaw import yamlfile
 
+ORIGINS = ("debian", "npm", "url")
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -19,13 +20,12 @@ SCHEMA: dict[str, Any] = {
                 "type": "object",
                 "additionalProperties": False,
                 "required": ["sha256", "size"],
-                "oneOf": [{"required": ["debian"]}, {"required": ["npm"]}, {"required": ["url"]}],
                 "properties": {
                     "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
                     "size": {"type": "integer", "minimum": 1},
                     "integrity": {"type": "string", "pattern": "^sha512-"},
                     "debian": {"type": "string"},
-                    "npm": {"type": "string"},
+                    "npm": {"type": "string", "pattern": "^(@[^@/]+/)?[^@/]+@[^@/]+$"},
                     "url": {"type": "string"},
                 },
             },
@@ -47,12 +47,17 @@ class Listed:
 
 def read(path: Path) -> Listed:
     """Raises ThawError for a file that is not as the schema says."""
-    value = yamlfile.load(path, SCHEMA)
-    archives = {
-        name: {"source": {"name": file_name(entry), **entry}}
-        for name, entry in value["sources"].items()
-    }
-    return Listed(archives, value.get("debian-patches", []))
+    document = yamlfile.load_document(path, SCHEMA)
+    archives = {}
+    for name, entry in document.value["sources"].items():
+        if sum(key in entry for key in ORIGINS) != 1:
+            raise document.error(
+                ["sources", name],
+                f"sources.{name}: says not once where it comes from",
+                f"give one of {', '.join(ORIGINS)}",
+            )
+        archives[name] = {"source": {"name": file_name(entry), **entry}}
+    return Listed(archives, document.value.get("debian-patches", []))
 
 
 def file_name(entry: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ manifest is a small file that names the step's outputs by digest and nothing els
 gives the same bytes gives the same manifest, and what depends on it stays as it is.
 """
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from thaw.action import Action
 from thaw.errors import ThawError
 from thaw.executor import Executor, Result
 from thaw.fetch import Fetcher, Source
+from thaw.files import write_atomically
 from thaw.nodes import FileNode, Node, TreeNode, node_from_json
-from thaw.store import MissingBlob, Store, write_atomically
+from thaw.store import MissingBlob, Store
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Step:
     inputs: path in the sandbox -> one of
         {"file": path} a file of the checkout
         {"dir": path} a directory of the checkout
-        {"manifest": path, "output": name} an output of another step
+        {"manifest": path, "output": name} an output of another step; with "path", that part
+            of a directory
         {"json": value} a file with these data
         {"source": {name, sha256, size, debian|npm|url}} a locked file from outside
     outputs: names below /out
@@ -91,7 +94,7 @@ class Manifest:
             value = json.loads(Path(path).read_text())
             outputs = {name: node_from_json(node) for name, node in value["outputs"].items()}
             environment, platform = value.get("environment", {}), value.get("platform", {})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ThawError(
                 f"{path}: not a manifest: {type(error).__name__}: {error}",
                 remedy="remove it and build again: it is made from the cache",
@@ -112,6 +115,16 @@ class Engine:
 
         Raises ThawError, Interrupted. On an error the manifest is as it was.
         """
+        with self._problems(step.name):
+            action, sources = self._action(step)
+            result = self.executor.run(action, lambda: self.fetcher.ensure(sources, step.name))
+            for name, path in step.lay_out.items():
+                self.store.lay_out(result.outputs[name], Path(path))
+            Manifest(result.outputs, platform=action.platform).write(target)
+        return result
+
+    def _action(self, step: Step) -> tuple[Action, list[Source]]:
+        """The action, whose inputs are in the store, but for the locked files from outside."""
         toolchain = Manifest.read(step.toolchain)
         sources: list[Source] = []
         platform = {**toolchain.platform, **step.platform}
@@ -119,7 +132,8 @@ class Engine:
         for path, value in sorted(step.inputs.items()):
             if "manifest" in value:
                 manifest = Manifest.read(value["manifest"])
-                inputs[path] = manifest.output(value["output"], value["manifest"])
+                node = manifest.output(value["output"], value["manifest"])
+                inputs[path] = self.store.part(node, value["path"]) if "path" in value else node
                 platform.update(manifest.platform)
             else:
                 inputs[path] = self._input(value, sources)
@@ -137,17 +151,19 @@ class Engine:
             use_ccache=step.use_ccache,
             timeout=step.timeout,
         )
+        return action, sources
+
+    @contextlib.contextmanager
+    def _problems(self, name: str) -> Iterator[None]:
+        """Tells what to do about a full disk and a damaged cache."""
         try:
-            result = self.executor.run(action, lambda: self.fetcher.ensure(sources, step.name))
-            for name, path in step.lay_out.items():
-                self.store.lay_out(result.outputs[name], Path(path))
+            with self.store.space_errors(name):
+                yield
         except MissingBlob as error:
             raise ThawError(
-                f"{step.name}: {error}",
+                f"{name}: {error}",
                 remedy="remove out/ and build again: what is missing will be made anew",
             ) from error
-        Manifest(result.outputs, platform=platform).write(target)
-        return result
 
     def _input(self, value: Mapping[str, Any], sources: list[Source]) -> Node:
         if "file" in value or "dir" in value:
@@ -163,13 +179,15 @@ class Engine:
         """Make a toolchain's tree and write its manifest. Raises ThawError, Interrupted."""
         toolchain = toolchains.read(description)
 
-        result = self.executor.builtin(
-            f"toolchain {toolchain.name}",
-            toolchains.action_digest(toolchain, self.store),
-            lambda: {"root": toolchains.unpack(toolchain, self.store, self.fetcher)},
-        )
+        def make() -> dict[str, Node]:
+            self.executor.bwrap()  # a machine that can't build must not download for nothing
+            return {"root": toolchains.unpack(toolchain, self.store, self.fetcher)}
+
         platform = {"thaw-shareable": "no"} if toolchain.installed else {}
-        Manifest(result.outputs, toolchain.environment, platform).write(target)
+        with self._problems(f"toolchain {toolchain.name}"):
+            key = toolchains.action_digest(toolchain, self.store)
+            result = self.executor.builtin(f"toolchain {toolchain.name}", key, make)
+            Manifest(result.outputs, toolchain.environment, platform).write(target)
         return result
 
 

@@ -20,18 +20,34 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 from google.protobuf.message import DecodeError
 
-from thaw.digest import CHUNK, Digest
+from thaw import interrupt
+from thaw.digest import UNKNOWN_SIZE, Digest
 from thaw.errors import ThawError
-from thaw.nodes import SOURCE_DATE_EPOCH, FileNode, Node, TreeNode, capture_tree, encode, from_proto
+from thaw.files import copy_file, remove, write_atomically
+from thaw.nodes import (
+    SOURCE_DATE_EPOCH,
+    FileNode,
+    Node,
+    TreeNode,
+    capture_tree,
+    encode,
+    find_part,
+    from_proto,
+)
 
 LAYOUT = "v1"
+LOCK_POLL = 0.1  # seconds between tries for a lock that is taken
+MORE_SPACE = "free some space, or move the cache to another disk with --disk-cache=DIR"
 
 
 class MissingBlob(Exception):
@@ -47,9 +63,27 @@ class Store:
 
     def __init__(self, top: Path) -> None:
         self.top = top / LAYOUT
-        for name in ("cas", "ac", "trees", "locks", "tmp", "failed", "ccache"):
-            (self.top / name).mkdir(parents=True, exist_ok=True)
-        self.generation = self._generation()
+        try:
+            for name in ("cas", "ac", "trees", "locks", "tmp", "failed", "ccache"):
+                (self.top / name).mkdir(parents=True, exist_ok=True)
+            self._enter()
+            self.generation = self._generation()
+        except OSError as error:
+            raise ThawError(
+                f"{top}: cannot be the cache directory: {error.strerror}",
+                remedy="name another one with --disk-cache=DIR",
+            ) from error
+
+    def _enter(self) -> None:
+        """Say that this process uses ``tmp/``, after emptying it if no other one does."""
+        path = self.top / "locks" / "tmp"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        weakref.finalize(self, os.close, descriptor)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in (self.top / "tmp").iterdir():
+                remove(left)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def _generation(self) -> str:
         """A random name this store got when it was made: another store has another."""
@@ -70,9 +104,20 @@ class Store:
     def has(self, digest: Digest, executable: bool = False) -> bool:
         """Whether the blob is here at its full size."""
         try:
-            return self.path(digest, executable).stat().st_size == digest.size
+            size = self.path(digest, executable).stat().st_size
+            return digest.size in (size, UNKNOWN_SIZE)
         except OSError:
             return False
+
+    def intact(self, digest: Digest) -> bool:
+        """Whether the blob is here and what its name says: reads it. A damaged one is removed."""
+        path = self.path(digest)
+        if not path.exists():
+            return False
+        if Digest.of_file(path).hash == digest.hash:
+            return True
+        self.discard(digest)
+        return False
 
     def ensure(self, node: FileNode) -> Path:
         """The path of a file with the right mode. Raises MissingBlob."""
@@ -143,7 +188,7 @@ class Store:
             )
         if path.is_symlink() or not path.is_file():
             raise ThawError(f"{path}: not a file or directory")
-        executable = os.access(path, os.X_OK)
+        executable = bool(path.stat().st_mode & stat.S_IXUSR)
         return FileNode(self.put_file(path, executable, move=move), executable)
 
     def read_tree(self, node: TreeNode) -> Iterator[tuple[str, reapi.Directory]]:
@@ -166,6 +211,18 @@ class Store:
         except (MissingBlob, DecodeError):
             return None
         return TreeNode(Digest.of_bytes(encode(message.root)), tree)
+
+    def part(self, node: Node, path: str) -> Node:
+        """A file or directory inside a directory. Raises ThawError, MissingBlob."""
+        if isinstance(node, TreeNode):
+            tree = reapi.Tree.FromString(self.read(node.tree))
+            found = find_part(tree, path)
+            if isinstance(found, reapi.Tree):
+                root = self.put_bytes(encode(found.root))
+                return TreeNode(root, self.put_bytes(encode(found)))
+            if found is not None:
+                return FileNode(from_proto(found.digest), found.is_executable)
+        raise ThawError(f"{path}: no such file or directory in the step's output")
 
     def unpacked(self, node: TreeNode) -> Path:
         """A read-only directory with the tree's files. Unpacked once. Raises MissingBlob."""
@@ -203,19 +260,37 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         remove(temporary)
-        if isinstance(node, FileNode):
-            copy_file(self.ensure(node), temporary, node.executable)
-        else:
+        try:
+            if isinstance(node, FileNode):
+                self._copy_out(node, temporary)
+            else:
+                self._copy_tree_out(node, temporary)
+            if target.is_dir() or isinstance(node, TreeNode):
+                remove(target)
+            temporary.rename(target)
+        except BaseException:
+            remove(temporary)
+            raise
+
+    def _copy_tree_out(self, node: TreeNode, top: Path) -> None:
+        try:
             for path, directory in self.read_tree(node):
-                (temporary / path).mkdir()
+                (top / path).mkdir()
                 for link in directory.symlinks:
-                    (temporary / path / link.name).symlink_to(link.target)
+                    (top / path / link.name).symlink_to(link.target)
                 for file in directory.files:
-                    source = self.ensure(FileNode(from_proto(file.digest), file.is_executable))
-                    copy_file(source, temporary / path / file.name, file.is_executable)
-        if target.is_dir() or isinstance(node, TreeNode):
-            remove(target)
-        temporary.rename(target)
+                    found = FileNode(from_proto(file.digest), file.is_executable)
+                    self._copy_out(found, top / path / file.name)
+        except MissingBlob:
+            # The unpacked tree shares its files with the damaged blobs: not to be used either.
+            remove(self.top / "trees" / node.root.hash)
+            raise
+
+    def _copy_out(self, node: FileNode, target: Path) -> None:
+        copy_file(self.ensure(node), target, node.executable)
+        if Digest.of_file(target) != node.digest:
+            self.discard(node.digest)
+            raise MissingBlob(node.digest)
 
     def complete(self, node: Node) -> bool:
         """Whether everything an artifact is made of is here."""
@@ -277,46 +352,26 @@ class Store:
     def lock(self, name: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold a lock shared by every process on this store; the kernel drops it at a kill."""
         with open(self.top / "locks" / name, "w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if waiting:
-                    waiting()
-                fcntl.flock(stream, fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    # Not a blocking flock: in a worker thread that would sleep through Ctrl-C.
+                    interrupt.check()
+                    if waiting:
+                        waiting()
+                        waiting = None
+                    time.sleep(LOCK_POLL)
             yield
 
-
-def copy_file(source: Path, target: Path, executable: bool = False) -> None:
-    """Copy bytes, sharing blocks where the file system can (reflink)."""
-    with open(source, "rb") as reader, open(target, "wb") as writer:
+    @contextlib.contextmanager
+    def space_errors(self, what: str) -> Iterator[None]:
+        """Turns the operating system's "no space left" into a ThawError that names the disk."""
         try:
-            fcntl.ioctl(writer, 0x40049409, reader.fileno())  # FICLONE
-        except OSError:
-            shutil.copyfileobj(reader, writer, CHUNK)
-        os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that readers see the old or the new one, even after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, 0o644)
-            stream.write(data)
-            stream.flush()
-            os.fsync(descriptor)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a directory, read-only parts included."""
-    if path.is_dir() and not path.is_symlink():
-        for directory, _, _ in os.walk(path):
-            os.chmod(directory, 0o755)
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = error.filename2 or error.filename or self.top  # 2: where a copy goes
+            raise ThawError(f"{what}: the disk is full: {where}", remedy=MORE_SPACE) from error

@@ -10,7 +10,6 @@ nothing is downloaded to know it.
 """
 
 import json
-import lzma
 import os
 import tarfile
 from collections.abc import Mapping
@@ -24,12 +23,12 @@ from debian.arfile import ArError
 from debian.debfile import DebError, DebFile
 
 from thaw import interrupt, progress, yamlfile
-from thaw.digest import Digest
+from thaw.digest import UNKNOWN_SIZE, Digest
 from thaw.errors import ThawError
 from thaw.fetch import Fetcher, Source
 from thaw.nodes import FileNode, Node, TreeNode, build_tree, encode, to_proto
 from thaw.store import Store
-from thaw.treebuilder import MERGED, TreeBuilder
+from thaw.treebuilder import DAMAGED, MERGED, TreeBuilder, damaged
 
 # Changes whenever the same packages would give another tree.
 UNPACKER = "1"
@@ -49,7 +48,7 @@ SCHEMA: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "additionalProperties": False,
-                "required": ["url", "sha256", "size", "to"],
+                "required": ["url", "sha256", "to"],
                 "properties": {
                     "url": {"type": "string"},
                     "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
@@ -103,16 +102,23 @@ def read(path: Path) -> Toolchain:
         )
     packages = [Source.from_json(e["debian"].rpartition("/")[2], e) for e in lock["packages"]]
     archives = [
-        Source(a["url"].rpartition("/")[2], Digest(a["sha256"], a["size"]), url=a["url"])
+        Source(_file_name(a), Digest(a["sha256"], a.get("size", UNKNOWN_SIZE)), url=a["url"])
         for a in spec.get("archives", [])
     ]
     return Toolchain(path.stem, spec, tuple(packages), tuple(archives), _installed(spec, path))
 
 
+def _file_name(archive: Mapping[str, Any]) -> str:
+    # A release's archives are all called the same: the name in a --distdir has its hash.
+    return f"{archive['sha256'][:12]}-{archive['url'].rpartition('/')[2]}"
+
+
 def read_lock(path: Path) -> dict[str, Any]:
     try:
         lock = json.loads(path.read_text())
-        lock["packages"], lock["asked"], lock["suite"]
+        lock["asked"], lock["suite"]
+        for package in lock["packages"]:
+            package["debian"], Digest.parse(f"{package['sha256']}/{package['size']}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ThawError(
             f"{path}: no usable lock: {type(error).__name__}: {error}",
@@ -147,7 +153,7 @@ def action_digest(toolchain: Toolchain, store: Store) -> Digest:
     # Unpacking order is part of the result when two packages have the same file.
     inputs: dict[str, Node] = {
         f"/{index:04}-{source.name}": FileNode(source.digest)
-        for index, source in enumerate(toolchain.sources)
+        for index, source in enumerate(toolchain.packages)
     }
     if toolchain.installed:
         inputs["/installed"] = store.capture(toolchain.installed)
@@ -176,8 +182,11 @@ def unpack(toolchain: Toolchain, store: Store, fetcher: Fetcher) -> TreeNode:
         for source, entry in zip(
             toolchain.archives, toolchain.spec.get("archives", []), strict=True
         ):
-            with tarfile.open(store.path(source.digest), "r:*") as archive:
-                builder.add_tar(archive, source.name, entry["to"], entry.get("strip", 0))
+            try:
+                with tarfile.open(store.path(source.digest), "r:*") as archive:
+                    builder.add_tar(archive, source.name, entry["to"], entry.get("strip", 0))
+            except DAMAGED as error:
+                raise damaged(source.name, error) from error
     for path, target in toolchain.spec.get("links", {}).items():
         builder.add_link(path, target)
     for path, text in toolchain.spec.get("files", {}).items():
@@ -209,6 +218,6 @@ def unpack_package(source: Source, store: Store) -> TreeNode:
     try:
         with DebFile(filename=str(store.path(source.digest))) as package:
             builder.add_tar(package.data.tgz(), source.name)
-    except (ArError, DebError, lzma.LZMAError, OSError) as error:
-        raise ThawError(f"{source.name}: damaged package: {error}") from error
+    except (ArError, DebError, *DAMAGED) as error:
+        raise damaged(source.name, error) from error
     return builder.finish()

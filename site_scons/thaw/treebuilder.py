@@ -4,8 +4,10 @@ Members are vetted as they come: nothing may lie outside the tree, and only file
 symbolic and hard links are taken. Owners, times and special mode bits are dropped.
 """
 
+import lzma
 import shutil
 import tarfile
+import zlib
 from pathlib import PurePosixPath
 from typing import cast
 
@@ -18,6 +20,20 @@ from thaw.store import Store
 
 # Debian's merged /usr: these top-level names are links into usr/.
 MERGED = ("bin", "lib", "lib64", "sbin")
+
+
+# What reading a damaged tar archive can raise, whatever its compression.
+DAMAGED = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+def damaged(origin: str, error: Exception) -> Exception:
+    """What to raise for an error of ``DAMAGED``: about the archive, or itself if the disk's."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return ThawError(
+        f"{origin}: damaged archive: {error}",
+        remedy="its SHA-256 is as locked: check its origin, and correct the lock",
+    )
 
 
 class TreeBuilder:
@@ -48,8 +64,8 @@ class TreeBuilder:
                 name = _safe_name(member.name, origin, strip)
                 if name:
                     self._add_member(archive, member, f"{prefix}/{name}", origin, prefix, strip)
-        except (tarfile.TarError, EOFError) as error:
-            raise ThawError(f"{origin}: damaged archive: {error}") from error
+        except DAMAGED as error:
+            raise damaged(origin, error) from error
 
     def _add_member(
         self,
@@ -120,6 +136,8 @@ class TreeBuilder:
 
     def _directory(self, parts: list[str]) -> dict[str, object]:
         level = self._top
+        if parts and parts[0] in MERGED:
+            parts = ["usr", *parts]
         for part in parts:
             entry = level.setdefault(part, {})
             if not isinstance(entry, dict):

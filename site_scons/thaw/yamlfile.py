@@ -43,6 +43,7 @@ def load_document(path: Path, schema: Mapping[str, Any]) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=_Loader)
+        _refuse_duplicates(path, node)
         value = yaml.load(text, Loader=_Loader)
     except OSError as error:
         raise ThawError(f"{path}: cannot be read: {error.strerror}") from error
@@ -52,10 +53,12 @@ def load_document(path: Path, schema: Mapping[str, Any]) -> Document:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise ThawError(f"{path}:{line}: malformed YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ThawError(f"{path}: malformed YAML: {error}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ThawError(f"{path}:{line}: malformed YAML: {error.reason}") from error
+    except RecursionError as error:
+        raise ThawError(f"{path}: malformed YAML: a part of it contains itself") from error
     document = Document(path, value, node)
-    _refuse_duplicates(path, node)
     _validate(document, schema)
     return document
 
@@ -75,6 +78,8 @@ def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused by the loader, with a better message
             line = key.start_mark.line + 1
             if key.value in seen:
                 raise ThawError(
@@ -103,4 +108,7 @@ def _validate(document: Document, schema: Mapping[str, Any]) -> None:
             cause = f"unknown key {unknown!r}"
             raise document.error([*where, str(unknown)], cause, f"known keys are {known_text}")
     name = ".".join(str(part) for part in where)
-    raise document.error(where, f"{name}: {error.message}" if name else error.message)
+    cause = error.message.replace("is a required property", "is missing")
+    if document.value is None:
+        cause = "the file is empty"
+    raise document.error(where, f"{name}: {cause}" if name else cause)

@@ -1,0 +1,39 @@
+"""The web bundle: ``env.WasmBundle``, a static site in which the machine goes on running."""
+
+import os
+
+
+def generate(env):
+    env.AddMethod(wasm_bundle, "WasmBundle")
+
+
+def exists(env):
+    return True
+
+
+def wasm_bundle(env, name, *, machine, pack, snapshot, qemu, npm, toolchain, lay_out, page=None):
+    """Page, QEMU and pack in one directory: output ``bundle``, also laid out at ``lay_out``.
+
+    npm: the packages xterm, xterm-pty and addon-fit (see ``env.Sources``)
+    page: directory with the page's own source (default: this project's)
+    """
+    files = {**pack, "vm.state": env.ThawOutput(snapshot, "vm.state")}
+    program = machine.program
+    return env.ThawStep(
+        name,
+        toolchain=toolchain,
+        argv=["python3", "/src/recipe/bundle.py"],
+        inputs={
+            "/src/web": {"dir": str(page or env.ThawData("web/page"))},
+            "/src/machine.json": {"json": machine.to_json()},
+            **{f"/src/{package}.tgz": npm[package] for package in ("xterm", "xterm-pty")},
+            "/src/addon-fit.tgz": npm["addon-fit"],
+            f"/deps/qemu/{program}.js": env.ThawOutput(qemu, f"{program}.js"),
+            f"/deps/qemu/{program}.wasm": env.ThawOutput(qemu, f"{program}.wasm"),
+            **{f"/deps/pack/{file}": value for file, value in files.items()},
+            **env.ThawRecipe("web/recipes", "bundle.py"),
+        },
+        outputs=["bundle"],
+        lay_out={"bundle": os.path.join(lay_out, "index.html")},
+        trees=["bundle"],
+    )

@@ -1,0 +1,54 @@
+"""Operations on files that leave nothing half done, or say where they failed."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from thaw.digest import CHUNK
+
+
+def copy_file(source: Path, target: Path, executable: bool = False) -> None:
+    """Copy bytes, sharing blocks where the file system can (reflink)."""
+    try:
+        with open(source, "rb") as reader, open(target, "wb") as writer:
+            try:
+                fcntl.ioctl(writer, 0x40049409, reader.fileno())  # FICLONE
+            except OSError:
+                shutil.copyfileobj(reader, writer, CHUNK)
+            os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
+    except OSError as error:
+        error.filename = error.filename or str(target)  # a failed write does not say where
+        raise
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file so that readers see the old or the new one, even after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, 0o644)
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(name, path)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory, read-only parts included."""
+    if path.is_dir() and not path.is_symlink():
+        path.chmod(0o755)
+        for directory, names, _ in os.walk(path):
+            for name in names:  # before os.walk looks into them
+                if not os.path.islink(os.path.join(directory, name)):
+                    os.chmod(os.path.join(directory, name), 0o755)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""The emsdk toolchain: an upstream-shaped release archive by URL and SHA-256, or $EMSDK.
+
+The real archive can't be fetched everywhere, so one of the same shape is made of the locked
+Debian packages, served over HTTP on loopback, and a wasm dependency is cross-compiled with it by
+the same recipes.
+"""
+
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from thaw import config, engine
+from thaw.nodes import TreeNode
+from thaw.step import Manifest
+
+THAW = Path(__file__).resolve().parents[2]
+URL = "http://127.0.0.1:{port}/wasm-binaries.tar"
+SCONSTRUCT = """
+env = Environment(tools=["thaw"], toolpath=[ARGUMENTS["THAW"] + "/site_scons/site_tools"])
+wasm = env.Toolchain("toolchains/emsdk.yaml")
+sources = env.Sources(env.ThawData("qemu/source.yaml"))
+emcache = env.EmscriptenLibraries("emcache", toolchain=wasm)
+env.WasmLibrary("zlib", archive=sources["zlib"], emcache=emcache, toolchain=wasm)
+"""
+
+# Where an emsdk release has what Debian's packages have elsewhere. Directories end in "/".
+LLVM = "usr/lib/llvm-19"
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
+LAYOUT = {
+    f"{LLVM}/bin/": "install/bin",
+    f"{LLVM}/lib/clang/": "install/lib/clang",
+    "usr/share/emscripten/": "install/emscripten",
+    "usr/share/nodejs/": "install/emscripten/node_modules",
+}
+BINARYEN = ("wasm-opt", "wasm-emscripten-finalize", "wasm-metadce", "wasm-ctor-eval", "wasm-dis")
+NEEDED = ("libLLVM.so.19.1", "libclang-cpp.so.19.1", "libbinaryen.so", "libxml2.so.2")
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """The same bytes every time: no owners, no times. Prebuilt wasm32 libraries are left out."""
+    if "/emscripten/cache/" in member.name or member.name.endswith("/emscripten/node_modules"):
+        return None
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def _release(tree: Path, target: Path) -> None:
+    """An archive that is shaped as wasm-binaries.tar.xz of an emsdk release."""
+    with tarfile.open(target, "w", dereference=True, format=tarfile.GNU_FORMAT) as archive:
+
+        def add(source: Path, name: str) -> None:
+            if source.is_dir():
+                for child in sorted(source.iterdir()):
+                    if child.exists():  # some links lead to packages that are not there
+                        add(child, f"{name}/{child.name}")
+            else:
+                archive.add(source, name, recursive=False, filter=_plain)
+
+        for source, name in LAYOUT.items():
+            add(tree / source, name)
+        for name in BINARYEN:
+            archive.add(tree / "usr/bin" / name, f"install/bin/{name}", filter=_plain)
+        for path in sorted((tree / LIBRARIES).iterdir()):
+            if path.name.startswith(NEEDED) and path.exists():
+                archive.add(path, f"install/lib/{path.name}", filter=_plain)
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
+    """URL and SHA-256 of the archive, served for as long as the tests run; its directory."""
+    top = tmp_path_factory.mktemp("release")
+    thaw = engine.create(config.load(THAW, {}), THAW / "toolchains/bubblewrap.yaml")
+    thaw.run_toolchain(THAW / "toolchains/emscripten.yaml", top / "debian.json")
+    root = Manifest.read(top / "debian.json").outputs["root"]
+    assert isinstance(root, TreeNode)
+    archive = top / "wasm-binaries.tar"
+    _release(thaw.store.unpacked(root), archive)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(top))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open(archive, "rb") as stream:
+            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+        yield URL.format(port=server.server_port), checksum, top
+        server.shutdown()
+    shutil.rmtree(top)
+
+
+def _project(top: Path, url: str, checksum: str) -> Path:
+    """A project whose emsdk toolchain is this project's, with another archive."""
+    (top / "toolchains").mkdir(parents=True)
+    text = (THAW / "toolchains/emsdk.yaml").read_text()
+    lines = []
+    for line in text.splitlines():
+        if line.strip().startswith("- url:"):
+            line = f"  - url: {url}"
+        elif line.strip().startswith("sha256:"):
+            line = f"    sha256: {checksum}"
+        lines.append(line)
+    (top / "toolchains/emsdk.yaml").write_text("\n".join(lines) + "\n")
+    shutil.copy(THAW / "toolchains/emsdk.lock", top / "toolchains/emsdk.lock")
+    (top / "SConstruct").write_text(SCONSTRUCT)
+    return top
+
+
+def _scons(top: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "SCons", f"THAW={THAW}", *arguments],
+        cwd=top,
+        env={**os.environ, **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_a_release_archive_cross_compiles_a_dependency(
+    release: tuple[str, str, Path], tmp_path: Path
+) -> None:
+    url, checksum, _ = release
+    project = _project(tmp_path / "project", url, checksum)
+
+    done = _scons(project, "out")
+
+    assert done.returncode == 0, done.stdout
+    manifest = json.loads((project / "out/manifests/wasm-zlib.json").read_text())
+    assert "prefix" in manifest["outputs"]
+    assert "platform" not in manifest
+
+
+def test_an_archive_with_another_checksum_is_refused(
+    release: tuple[str, str, Path], tmp_path: Path
+) -> None:
+    url, _, _ = release
+    project = _project(tmp_path / "project", url, "0" * 64)
+
+    done = _scons(project, "out/manifests/toolchain-emsdk.json")
+
+    assert done.returncode == 2
+    assert "wrong checksum" in done.stdout
+    assert not (project / "out/manifests/toolchain-emsdk.json").exists()
+
+
+def test_what_an_installed_emsdk_makes_is_marked_not_shareable(
+    release: tuple[str, str, Path], tmp_path: Path
+) -> None:
+    url, checksum, top = release
+    project = _project(tmp_path / "project", url, checksum)
+    installed = tmp_path / "emsdk"
+    with tarfile.open(top / "wasm-binaries.tar") as archive:
+        archive.extractall(installed, filter="data")
+    (installed / "install").rename(installed / "upstream")
+
+    done = _scons(project, "out/manifests/toolchain-emsdk.json", EMSDK=str(installed))
+
+    assert done.returncode == 0, done.stdout
+    manifest = json.loads((project / "out/manifests/toolchain-emsdk.json").read_text())
+    assert manifest["platform"] == {"thaw-shareable": "no"}
+    shutil.rmtree(installed)
