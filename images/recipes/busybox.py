@@ -2,7 +2,7 @@
 
 Usage: busybox.py
 Reads  /src/busybox.tar.bz2, /src/busybox.config (a fragment, merged onto defconfig)
-Writes /out/busybox and /out/busybox.links (the path of every applet, one a line)
+Writes /out/busybox/: busybox and busybox.links (the path of every applet, one a line)
 """
 
 import os
@@ -15,7 +15,7 @@ from kconfig import check, merge
 from unpack import unpack
 
 FRAGMENT = Path("/src/busybox.config")
-OUT = Path("/out")
+OUT = Path("/out/busybox")
 
 # Kernel headers, which musl does not bring along: Debian's, without the glibc headers beside them.
 KERNEL_HEADERS = {
@@ -48,8 +48,9 @@ def main() -> None:
     make("oldconfig", answers="\n" * 1000)  # an empty line takes a new option's default
     check(FRAGMENT, config)
     make("busybox", "busybox.links")
-    shutil.copy("busybox/busybox", OUT / "busybox")
-    shutil.copyfile("busybox/busybox.links", OUT / "busybox.links")
+    OUT.mkdir()
+    for name in ("busybox", "busybox.links"):
+        shutil.copy(Path("busybox", name), OUT / name)
 
 
 if __name__ == "__main__":

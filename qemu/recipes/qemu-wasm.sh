@@ -31,6 +31,7 @@ END
 # emcc doesn't expand a response file inside a response file, and QEMU names two of them.
 export MESON_RSP_THRESHOLD=1000000
 /src/tree/configure --cc="$CC" --cxx="$CXX" --host-cc=gcc --enable-tcg-interpreter \
-  --with-coroutine=wasm "${QEMU_OPTIONS[@]}" -Dc_link_args="$LDFLAGS"
+  --with-coroutine=wasm "${QEMU_OPTIONS[@]}" \
+  -Dc_args="-pthread -Wno-experimental -I/deps/zlib/include" -Dc_link_args="$LDFLAGS"
 ninja -j"$(nproc)" qemu-system-x86_64.js
 cp qemu-system-x86_64.js qemu-system-x86_64.wasm /out/

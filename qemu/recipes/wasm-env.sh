@@ -7,6 +7,12 @@
 : "${EMSCRIPTEN:?is not set: the toolchain has to name the directory of emcc}"
 export PATH=$EMSCRIPTEN:$PATH
 
+# Its launchers run Python with -E, which ignores PYTHONPYCACHEPREFIX too: in a read-only toolchain
+# each start would compile all of Emscripten anew, for five times what clang then needs.
+printf '#!/bin/sh\nshift\nexec python3 "$@"\n' > /tmp/python-without-E
+chmod +x /tmp/python-without-E
+export EMSDK_PYTHON=/tmp/python-without-E
+
 # The system libraries, built once (emcache.sh); an action that would need another one fails.
 export EM_CACHE=/deps/emcache EM_FROZEN_CACHE=1
 

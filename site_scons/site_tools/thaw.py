@@ -24,6 +24,7 @@ import SCons.Errors
 import SCons.Script
 from SCons.Action import Action
 from SCons.Node.Python import Value
+
 from thaw import config, engine, interrupt, progress, summary
 from thaw.errors import ThawError
 from thaw.step import Step, files_of
@@ -69,6 +70,7 @@ def _once(env):
             f"--{name}", dest=name.replace("-", "_"), metavar="DIR", nargs=1, help=text
         )
     SCons.Script.SetOption("num_jobs", os.cpu_count() or 1)
+    SCons.Script.SConsignFile(os.path.join(env["THAW_OUT"], ".sconsign"))
     # Contents decide; a time stamp only saves reading a file again.
     SCons.Script.Decider("content-timestamp")
     SCons.Script.SetOption("hash_format", "sha256")
@@ -87,7 +89,7 @@ def _variable(option):
 
 def _summary():
     failed = bool(SCons.Script.GetBuildFailures())
-    text = summary.text(progress.finished, failed)
+    text = summary.text(progress.finished, progress.results, failed)
     if text and not SCons.Script.GetOption("silent"):
         print(text)
 
@@ -126,11 +128,12 @@ def thaw_output(env, manifest, output):
     return {"manifest": _path(manifest), "output": output}
 
 
-def thaw_step(env, name, *, toolchain, argv, inputs, outputs, lay_out=None, trees=(), **more):
+def thaw_step(env, name, *, toolchain, argv, inputs, outputs, lay_out=None, trees=(), hint="", **more):
     """A target that runs a step. ``lay_out`` says where outputs are wanted as files.
 
     For an output that is a directory (named in ``trees``), ``lay_out`` names one file in it, by
-    which SCons sees whether it is there: ``{"bundle": "out/bundle/index.html"}``.
+    which SCons sees whether it is there: ``{"bundle": "out/bundle/index.html"}``. ``hint`` tells
+    in the summary what to do with the result.
     """
     lay_out = lay_out or {}
     directories = {output: os.path.dirname(lay_out[output]) for output in trees}
@@ -151,6 +154,7 @@ def thaw_step(env, name, *, toolchain, argv, inputs, outputs, lay_out=None, tree
         sources,
         Action(_run_step, _announce),
         THAW_STEP=step,
+        THAW_HINT=hint,
     )
     env.Clean(targets, list(directories.values()))
     return targets[0]
@@ -213,13 +217,15 @@ def _dry_run():
 
 def _run_step(target, source, env):
     step = env["THAW_STEP"]
-    return _run(step.name, target[0], lambda path: _engine.run_step(step, path))
+    _run(step.name, target[0], lambda path: _engine.run_step(step, path))
+    for path in step.lay_out.values():
+        progress.results[path] = env["THAW_HINT"]
 
 
 def _run_toolchain(target, source, env):
     description = Path(str(source[0]))
     name = f"toolchain {description.stem}"
-    return _run(name, target[0], lambda path: _engine.run_toolchain(description, path))
+    _run(name, target[0], lambda path: _engine.run_toolchain(description, path))
 
 
 def _run(name, target, run):
@@ -232,4 +238,3 @@ def _run(name, target, run):
     except OSError as error:
         raise SCons.Errors.BuildError(target, engine.explain_os_error(name, error), 2, 2) from error
     progress.record(progress.Done(name, "cached" if result.cached else "built", result.seconds))
-    return 0

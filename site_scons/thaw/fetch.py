@@ -124,14 +124,14 @@ class Fetcher:
     def _download(self, source: Source, address: str, progress: Counter) -> "_Failure | None":
         """Download and check one address. What went wrong, or None."""
         interrupt.check()
-        received = 0
-        wanted = source.digest
+        wanted, received, begun = source.digest, 0, False
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(self.store.temporary_file())
             try:
                 session = stack.enter_context(_session())
                 reply = stack.enter_context(session.get(address, stream=True, timeout=TIMEOUT))
                 reply.raise_for_status()
+                begun = True
                 with open(temporary, "wb") as stream:
                     for chunk in reply.iter_content(CHUNK):
                         interrupt.check()
@@ -143,9 +143,7 @@ class Fetcher:
                             return _Failure(f"wrong file: more than the {wanted.size} bytes locked")
             except requests.RequestException as error:
                 progress.add(-received)
-                if received:
-                    return _Failure(f"broken off after {received} bytes", may_pass=True)
-                return _Failure(_in_a_line(error))
+                return _Failure("broken off before its end" if begun else _in_a_line(error), begun)
             got = Digest.of_file(temporary)
             if got.hash != wanted.hash:
                 progress.add(-received)
@@ -203,5 +201,8 @@ def _remedy(source: Source) -> str:
 
 def without_credentials(address: str) -> str:
     """An address fit for a log."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # not an address at all
+        return address
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -196,6 +196,7 @@ def _files(value: Mapping[str, Any]) -> Iterator[Contradiction]:
 def _append(value: Mapping[str, Any]) -> Iterator[Contradiction]:
     """The kernel's command line against itself and the drives."""
     words = value.get("append", [])
+    virtio = [drive for drive in value.get("drives", []) if drive["interface"] == "virtio"]
     seen: set[str] = set()
     for index, word in enumerate(words):
         name = word.partition("=")[0]
@@ -204,10 +205,12 @@ def _append(value: Mapping[str, Any]) -> Iterator[Contradiction]:
         if {name, *seen} >= {"ro", "rw"}:
             yield ["append", index], "both ro and rw are given", "give one of them"
         seen.add(name)
-        disk = re.fullmatch(r"root=/dev/vd([a-z])\d*", word)
-        virtio = [drive for drive in value.get("drives", []) if drive["interface"] == "virtio"]
-        if disk and ord(disk[1]) - ord("a") >= len(virtio):
-            yield ["append", index], f"there is no drive for {word}", "add it to drives"
+        if disk := re.fullmatch(r"root=/dev/vd([a-z])\d*", word):
+            number = ord(disk[1]) - ord("a")
+            if number >= len(virtio):
+                yield ["append", index], f"there is no drive for {word}", "add it to drives"
+            elif "rw" in words and virtio[number].get("readonly"):
+                yield ["append", index], "rw is given, but the drive is readonly", "change one"
 
 
 def _mebibytes(size: str) -> int:

@@ -22,6 +22,7 @@ class Done:
 
 
 finished: list[Done] = []
+results: dict[str, str] = {}  # path laid out in this run -> what to do with it
 _lock = threading.Lock()
 
 
@@ -42,17 +43,16 @@ def record(done: Done) -> None:
 
 def duration(seconds: float) -> str:
     """``0.4 s``, ``12 s``, ``3 min 07 s``."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
 def size(count: float) -> str:
     """Bytes for people: ``812 B``, ``4.2 MB``."""
     for unit in ("B", "kB", "MB"):
-        if count < 1000:
+        if count < 999.95:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} GB"

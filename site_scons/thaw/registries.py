@@ -10,6 +10,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+APT = Path("/etc/apt")
+
 
 @cache
 def apt_archives() -> tuple[str, ...]:
@@ -30,9 +32,8 @@ def apt_archives() -> tuple[str, ...]:
 
 def _apt_sources() -> list[str]:
     """Archive addresses from apt's source files: index targets exist only after an update."""
-    top = Path("/etc/apt")
     words: list[str] = []
-    for path in sorted([top / "sources.list", *top.glob("sources.list.d/*")]):
+    for path in sorted([APT / "sources.list", *APT.glob("sources.list.d/*")]):
         try:
             lines = path.read_text().splitlines()
         except OSError:

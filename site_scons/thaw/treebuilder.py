@@ -64,6 +64,10 @@ class TreeBuilder:
                 name = _safe_name(member.name, origin, strip)
                 if name:
                     self._add_member(archive, member, f"{prefix}/{name}", origin, prefix, strip)
+            # tarfile stops at the end mark, or quietly where a header is cut off. What is left is
+            # read for the compression's own checksum and end.
+            while archive.fileobj is not None and archive.fileobj.read(CHUNK):
+                pass
         except DAMAGED as error:
             raise damaged(origin, error) from error
 

@@ -69,8 +69,8 @@ def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node, yaml.Nod
         for key, value in node.value:
             if key.value == str(step):
                 return key, value
-    elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-        return node.value[step], node.value[step]
+    elif isinstance(node, yaml.SequenceNode) and step in range(len(node.value)):
+        return node.value[int(step)], node.value[int(step)]
     return None
 
 

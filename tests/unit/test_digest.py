@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from thaw.digest import Digest
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

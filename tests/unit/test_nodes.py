@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
+
 from thaw.digest import Digest
 from thaw.errors import ThawError
 from thaw.nodes import FileNode, TreeNode, build_tree, capture_tree, encode, node_from_json
@@ -52,22 +53,26 @@ def test_an_empty_directory_has_the_digest_of_no_bytes(tmp_path: Path) -> None:
 
 def test_a_directory_is_the_message_the_api_describes(tmp_path: Path) -> None:
     memory = Memory()
-    root = memory.directory(memory.capture(example(tmp_path)).root)
+    node = memory.capture(example(tmp_path))
+    root = memory.directory(node.root)
     assert [file.name for file in root.files] == ["a.txt", "b.txt"]
-    assert [(d.name, d.digest.hash) for d in root.directories][1] == ("empty", EMPTY.hash)
+    assert [directory.name for directory in root.directories] == ["bin", "empty"]
     assert [(link.name, link.target) for link in root.symlinks] == [("link", "bin/tool")]
-    bin_digest = root.directories[0].digest
-    (tool,) = memory.directory(Digest(bin_digest.hash, bin_digest.size_bytes)).files
-    assert tool.is_executable
+
+    tree = reapi.Tree.FromString(memory.blobs[node.tree])
+    assert tree.root == root
+    child, empty = tree.children
+    assert Digest.of_bytes(encode(child)).hash == root.directories[0].digest.hash
+    assert root.directories[1].digest.hash == Digest.of_bytes(encode(empty)).hash == EMPTY.hash
+    (tool,) = child.files
+    assert (tool.name, tool.is_executable) == ("tool", True)
     assert tool.digest.hash == Digest.of_bytes(b"#!/bin/sh\n").hash
 
 
 def test_a_known_tree_keeps_its_digest(tmp_path: Path) -> None:
     """If this changes, every cached tree is lost: no refactoring may do that."""
-    assert str(Memory().capture(example(tmp_path)).root) == GOLDEN_TREE
-
-
-GOLDEN_TREE = "GOLDEN"
+    golden = "d0cb3622478c3b4dc721832e0eff12eaf23078bc3a171b475f996393da7ac8ae/330"
+    assert str(Memory().capture(example(tmp_path)).root) == golden
 
 
 def test_a_tree_message_has_each_directory_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+
 from thaw import server
 
 OUTSIDE = "outside the bundle"

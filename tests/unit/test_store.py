@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
+
 from thaw import interrupt
 from thaw import store as store_module
 from thaw.digest import Digest
@@ -326,14 +327,15 @@ def test_ctrl_c_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.Monke
         pass
 
 
-def test_what_killed_processes_left_is_removed_by_the_next(store: Store, tmp_path: Path) -> None:
-    left = store.top / "tmp/left/read-only"
+def test_what_killed_processes_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    left = first.top / "tmp/left/read-only"
     left.mkdir(parents=True)
     left.chmod(0o500)
-    other = Store(tmp_path / "cache")
+    second = Store(tmp_path)
     assert left.exists(), "another process may be using it"
-    del store, other
-    Store(tmp_path / "cache")
+    del first, second
+    Store(tmp_path)
     assert not left.exists()
 
 
@@ -352,7 +354,7 @@ def test_a_full_disk_is_named_with_what_to_do(store: Store) -> None:
 
 
 def test_a_full_disk_is_the_one_that_was_written_to(store: Store) -> None:
-    with pytest.raises(ThawError, match="full: out/vm.state"), store.space_errors("snapshot"):
+    with pytest.raises(ThawError, match=r"full: out/vm\.state"), store.space_errors("snapshot"):
         raise OSError(errno.ENOSPC, "No space", "cas/ab/abc", None, "out/vm.state")
 
 

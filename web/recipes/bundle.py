@@ -1,6 +1,6 @@
 """Make the static site: the page, QEMU, and the machine's files packed for it.
 
-Inputs   /src/web          the page's source (its recipes/ is left out)
+Inputs   /src/web          the page's source
          /src/machine.json what the machine is called, its arguments and its prompt
          /src/xterm.tgz /src/xterm-pty.tgz /src/addon-fit.tgz   npm packages
          /deps/qemu        qemu-system-<arch>.js and .wasm (and what else was linked beside them)
@@ -85,12 +85,7 @@ def main() -> None:
     program = f"qemu-system-{machine['arch']}"
     bundle = Path("/out/bundle")
     # The tree is copied without times, owners and modes: only names and bytes count.
-    shutil.copytree(
-        "/src/web",
-        bundle,
-        ignore=shutil.ignore_patterns("recipes", ".*"),
-        copy_function=shutil.copyfile,
-    )
+    shutil.copytree("/src/web", bundle, copy_function=shutil.copyfile)
     vendor(bundle)
     for suffix in (".js", ".wasm"):
         source = Path("/deps/qemu", program + suffix)

@@ -24,7 +24,6 @@ from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 START_TIMEOUT = 180.0  # seconds from opening the page to a prompt
@@ -69,7 +68,7 @@ class CheckFailed(Exception):
 class Page:
     """The open page, seen through WebDriver."""
 
-    def __init__(self, driver: WebDriver, prompt: str) -> None:
+    def __init__(self, driver: webdriver.Chrome, prompt: str) -> None:
         self.driver = driver
         self.prompt = prompt.rstrip()
 
@@ -177,7 +176,7 @@ def report(page: Page, error: Exception) -> None:
         print(f"and the browser no longer answers: {lost.msg}", file=sys.stderr)
 
 
-def browser(*more_flags: str) -> WebDriver:
+def browser(*more_flags: str) -> webdriver.Chrome:
     """A new headless Chromium. Use it in a `with` statement, which ends it."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/lib/chromium/chromium"  # not the wrapper, which adds flags

@@ -1,0 +1,153 @@
+"""The SCons tool on a small graph: what users meet at the command line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+THAW = Path(__file__).resolve().parents[2]
+SCONSTRUCT = """
+env = Environment(tools=["thaw"], toolpath=[ARGUMENTS["THAW"] + "/site_scons/site_tools"])
+image = env.Toolchain(env.ThawData("toolchains/image.yaml"))
+
+def step(name, script, inputs={}):
+    return env.ThawStep(
+        name,
+        toolchain=image,
+        argv=["bash", "-ec", script],
+        inputs=inputs,
+        outputs=["result"],
+        lay_out={"result": f"out/{name}.txt"},
+    )
+
+first = step("first", "tr a-z A-Z < /src/words > /out/result", {"/src/words": {"file": "words"}})
+step("second", "wc -c < /src/first > /out/result", {"/src/first": env.ThawOutput(first, "result")})
+step("fails", "echo the cause; exit 3")
+step("sleeps", "echo started; sleep 1000")
+env.Default("out/second.txt")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "SConstruct").write_text(SCONSTRUCT)
+    (tmp_path / "words").write_text("some words\n")
+    return tmp_path
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "SCons", f"THAW={THAW}", *arguments]
+
+
+def scons(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=top,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_results_are_laid_out_and_told(project: Path) -> None:
+    done = scons(project)
+
+    assert done.returncode == 0, done.stdout
+    assert (project / "out/first.txt").read_text() == "SOME WORDS\n"
+    assert (project / "out/second.txt").read_text() == "11\n"
+    assert "out/second.txt" in done.stdout
+
+
+def test_an_edit_that_gives_the_same_bytes_stops_there(project: Path) -> None:
+    scons(project)
+    (project / "words").write_text("SOME words\n")
+
+    done = scons(project)
+
+    assert "  out/first.txt" in done.stdout
+    assert "`out/second.txt' is up to date" in done.stdout
+
+
+def test_a_failure_is_one_error_with_the_log_and_the_way_in(project: Path) -> None:
+    done = scons(project, "out/fails.txt")
+
+    assert done.returncode == 2
+    assert done.stdout.count("fails: failed: exit code 3") == 1
+    assert "| the cause" in done.stdout
+    assert "look inside its sandbox:" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (project / "out/fails.txt").exists()
+
+
+def test_keep_going_builds_the_rest(project: Path) -> None:
+    done = scons(project, "-k", "out/fails.txt", "out/second.txt")
+
+    assert done.returncode == 2
+    assert (project / "out/second.txt").exists()
+
+
+def test_ctrl_c_stops_the_running_action_and_keeps_nothing(project: Path) -> None:
+    process = subprocess.Popen(
+        command("out/sleeps.txt"),
+        cwd=project,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    while not _children_of(process.pid):
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        time.sleep(0.05)
+    inside = _children_of(process.pid)
+
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in output
+    assert not (project / "out/sleeps.txt").exists()
+    assert not (project / "out/manifests/sleeps.json").exists()
+    while any(Path(f"/proc/{pid}").exists() for pid in inside):
+        time.sleep(0.05)  # killed, and not yet collected by the process that adopted them
+
+
+def _children_of(pid: int) -> list[int]:
+    """The processes a process has started, through any of its threads."""
+    children: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        children += [int(child) for child in path.read_text().split()]
+    return children
+
+
+def test_another_cache_builds_again_instead_of_trusting_manifests(
+    project: Path, tmp_path: Path
+) -> None:
+    scons(project, "out/first.txt")
+
+    done = scons(project, "-n", f"--disk-cache={tmp_path / 'other'}", "out/first.txt")
+
+    assert "first" in done.stdout
+    assert "up to date" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("thaw.yaml", "distdirs: [/tmp]\n", "thaw.yaml:1: unknown key 'distdirs'"),
+        ("thaw.yaml", "distdir: [\n", "thaw.yaml:"),
+    ],
+)
+def test_a_wrong_configuration_names_file_and_line(
+    project: Path, name: str, content: str, said: str
+) -> None:
+    (project / name).write_text(content)
+
+    done = scons(project)
+
+    assert done.returncode == 2
+    assert said in done.stdout
+    assert "Traceback" not in done.stdout
