@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import pexpect
+from console import Transcript, after_echo
 
 sys.path.insert(0, "/src/qmp")
 from qemu.qmp.legacy import QEMUMonitorProtocol, QMPError
@@ -17,7 +18,6 @@ logging.disable()  # of a QEMU that ended, QMP's tracebacks; a Failure says it i
 
 SOCKET = "qmp.sock"
 PANIC = "Kernel panic - not syncing"
-CONSOLE_LINES = 20  # how much of the console an error shows
 
 
 class Failure(Exception):
@@ -138,33 +138,3 @@ class Vm:
     def failure(self, cause: str) -> Failure:
         """An error to raise: the cause, and below it the end of the console."""
         return Failure(f"{cause}\nthe console's last lines:\n{self._transcript.tail()}")
-
-
-class Transcript:
-    """Shows the console as it comes, and remembers its end."""
-
-    def __init__(self) -> None:
-        self._text = ""
-
-    def write(self, text: str) -> None:
-        sys.stdout.write(text)
-        self._text = (self._text + text)[-CONSOLE_LINES * 200 :]
-
-    def flush(self) -> None:
-        sys.stdout.flush()
-
-    def tail(self) -> str:
-        lines = self._text.replace("\r", "").splitlines()
-        return "\n".join(f"  | {line}" for line in lines[-CONSOLE_LINES:])
-
-
-def after_echo(shown: str, command: str) -> str:
-    """What follows the echo of a command, which the shell wraps at the terminal's width."""
-    position = 0
-    for character in command:
-        while shown[position : position + 1] == "\n":
-            position += 1
-        if shown[position : position + 1] != character:
-            return shown  # the echo is garbled: let the comparison fail and show it
-        position += 1
-    return shown[position:].removeprefix("\n")

@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-
 # What reading an archive can raise, whatever its compression.
 DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 

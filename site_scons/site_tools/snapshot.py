@@ -45,7 +45,7 @@ def snapshot(env, name, *, machine, pack, qemu, qemu_source, toolchain, lay_out)
             "/src/qmp": {**env.ThawOutput(qemu_source, "tree"), "path": "python"},
             f"/deps/qemu/{machine.program}": env.ThawOutput(qemu, machine.program),
             **{f"/pack/{file}": value for file, value in pack.items()},
-            **env.ThawRecipe("images/recipes", "snapshot.py", "vm.py"),
+            **env.ThawRecipe("images/recipes", "snapshot.py", "vm.py", "console.py"),
         },
         outputs=["vm.state"],
         lay_out={"vm.state": lay_out},

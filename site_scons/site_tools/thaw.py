@@ -128,7 +128,9 @@ def thaw_output(env, manifest, output):
     return {"manifest": _path(manifest), "output": output}
 
 
-def thaw_step(env, name, *, toolchain, argv, inputs, outputs, lay_out=None, trees=(), hint="", **more):
+def thaw_step(
+    env, name, *, toolchain, argv, inputs, outputs, lay_out=None, trees=(), hint="", **more
+):
     """A target that runs a step. ``lay_out`` says where outputs are wanted as files.
 
     For an output that is a directory (named in ``trees``), ``lay_out`` names one file in it, by

@@ -7,12 +7,10 @@ A failure keeps the sandbox's writable directories and a script that opens a she
 import contextlib
 import errno
 import os
-import select
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
@@ -152,37 +150,37 @@ class Executor:
 
     def _execute(self, action: Action, digest: Digest) -> dict[str, Node]:
         bwrap = self.bwrap()
-        with self.store.temporary_directory() as work:
+        with self.store.temporary_directory() as work, self.store.build_directory() as build:
             log = work / "log"
-            for name in ("build", "out"):
-                (work / name).mkdir()
-            box = self._sandbox(bwrap, action, work)
+            (work / "out").mkdir()
+            box = self._sandbox(bwrap, action, {"/build": build, "/out": work / "out"})
             argv = ["env", "-C", "/build", *action.argv]
-            why = self._supervise(box.command(argv), log, action)
+            why = self._supervise(box, argv, log, action)
             missing = [name for name in action.outputs if not os.path.lexists(work / "out" / name)]
             if missing and not why:
                 why = f"it did not make {', '.join(missing)}"
             if why:
                 self._check_full(action, log)
-                raise ActionFailed(self._keep(action, box, argv, work, why))
+                raise ActionFailed(self._keep(action, box, argv, log, why))
             try:
                 outputs = {
                     name: self.store.capture(work / "out" / name, move=True)
                     for name in sorted(action.outputs)
                 }
             except (ThawError, PermissionError) as error:
-                raise ActionFailed(self._keep(action, box, argv, work, str(error))) from error
+                raise ActionFailed(self._keep(action, box, argv, log, str(error))) from error
             self.save(digest, outputs, log.read_bytes())
             return outputs
 
-    def _sandbox(self, bwrap: tuple[str, ...], action: Action, work: Path) -> sandbox.Sandbox:
+    def _sandbox(
+        self, bwrap: tuple[str, ...], action: Action, writable: dict[str, Path]
+    ) -> sandbox.Sandbox:
         read_only: dict[str, Path] = {}
         for path, node in action.inputs.items():
             if isinstance(node, FileNode):
                 read_only[path] = self.store.ensure(node)
             else:
                 read_only[path] = self.store.unpacked(node)
-        writable = {"/build": work / "build", "/out": work / "out"}
         if action.use_ccache:
             # Apart by toolchain: another compiler's objects can't even be looked up.
             ccache = self.store.top / "ccache" / action.toolchain.root.hash[:16]
@@ -191,33 +189,24 @@ class Executor:
         root = self.store.unpacked(action.toolchain)
         return sandbox.Sandbox(bwrap, root, read_only, writable, action.full_environment)
 
-    def _supervise(self, command: list[str], log: Path, action: Action) -> str:
+    def _supervise(self, box: sandbox.Sandbox, argv: list[str], log: Path, action: Action) -> str:
         """Run to the end, the time-out or Ctrl-C, showing progress. Why it failed, or nothing."""
+        running = box.start(argv, log)
         ticker = progress.Ticker(action.name)
         deadline = time.monotonic() + action.timeout
-        with open(log, "wb") as stream:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # the terminal's Ctrl-C is for us alone to act on
-            )
-        watch = os.pidfd_open(process.pid)
+        late = False
         try:
-            while not select.select([watch], [], [], POLL)[0]:
+            while not (late or running.wait(POLL)):
                 interrupt.check()
                 ticker.tick(_last_line(log))
-                if time.monotonic() > deadline:
-                    return f"not finished after {action.timeout} s: stopped"
-            code = process.wait()
-            killed = " (killed: is there enough memory?)" if code in (-9, 137) else ""
-            return f"exit code {code}{killed}" if code else ""
+                late = time.monotonic() > deadline
         finally:
-            os.close(watch)
-            if process.poll() is None:
-                sandbox.kill(process)
+            code = running.end()
             ticker.close()
+        if late:
+            return f"not finished after {action.timeout} s: stopped"
+        killed = " (killed: is there enough memory?)" if code in (-9, 137) else ""
+        return f"exit code {code}{killed}" if code else ""
 
     def _check_full(self, action: Action, log: Path) -> None:
         """Raises ThawError if the command failed because the cache's disk is full.
@@ -229,21 +218,21 @@ class Executor:
             raise ThawError(f"{action.name}: the disk is full: {self.store.top}", remedy=MORE_SPACE)
 
     def _keep(
-        self, action: Action, box: sandbox.Sandbox, argv: list[str], work: Path, why: str
+        self, action: Action, box: sandbox.Sandbox, argv: list[str], log: Path, why: str
     ) -> str:
         """Keep a failed action's directories; what to tell the user."""
         kept = self.store.top / "failed" / action.name.replace("/", "-").replace(" ", "-")
         remove(kept)
         kept.mkdir()
-        for name in ("build", "out", "log"):
-            shutil.move(work / name, kept / name)
-        writable = {
-            inside: kept / outside.name if outside.parent == work else outside
-            for inside, outside in box.writable.items()
-        }
-        moved = sandbox.Sandbox(box.bwrap, box.root, box.read_only, writable, box.environment)
+        shutil.move(log, kept / "log")
+        moved = {}
+        for inside in ("/build", "/out"):
+            moved[inside] = kept / inside.strip("/")
+            with contextlib.suppress(shutil.Error):  # sockets can't be copied
+                shutil.copytree(box.writable[inside], moved[inside], symlinks=True)
+        box = replace(box, writable={**box.writable, **moved})
         enter = kept / "enter"
-        enter.write_text(moved.shell_script(argv))
+        enter.write_text(box.shell_script(argv))
         enter.chmod(0o755)
         text = f"{action.name}: failed: {why}\n{_tail(kept / 'log')}\n"
         return text + f"  whole log: {kept / 'log'}\n  look inside its sandbox: {enter}"

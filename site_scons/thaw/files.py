@@ -11,16 +11,12 @@ from thaw.digest import CHUNK
 
 def copy_file(source: Path, target: Path, executable: bool = False) -> None:
     """Copy bytes, sharing blocks where the file system can (reflink)."""
-    try:
-        with open(source, "rb") as reader, open(target, "wb") as writer:
-            try:
-                fcntl.ioctl(writer, 0x40049409, reader.fileno())  # FICLONE
-            except OSError:
-                shutil.copyfileobj(reader, writer, CHUNK)
-            os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
-    except OSError as error:
-        error.filename = error.filename or str(target)  # a failed write does not say where
-        raise
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        try:
+            fcntl.ioctl(writer, 0x40049409, reader.fileno())  # FICLONE
+        except OSError:
+            shutil.copyfileobj(reader, writer, CHUNK)
+        os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

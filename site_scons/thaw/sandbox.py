@@ -5,7 +5,10 @@ of the toolchain's tree. ``Sandbox`` is pure data that describes itself as a com
 that the same line can run an action and be shown to a person who wants to look inside.
 """
 
+import contextlib
+import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -59,6 +62,26 @@ class Sandbox:
             line += ["--setenv", name, value]
         return [*line, "--", *argv]
 
+    def start(self, argv: Sequence[str], log: Path) -> "Running":
+        """Run ``argv`` inside, its output going to a file. Raises OSError."""
+        reader, writer = os.pipe()
+        options = ["--info-fd", str(writer)]
+        line = self.command(argv)
+        line[len(self.bwrap) : len(self.bwrap)] = options
+        with open(reader, "rb") as info, open(log, "wb") as output:
+            try:
+                process = subprocess.Popen(
+                    line,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[writer],
+                    start_new_session=True,  # the terminal's Ctrl-C is for us alone to act on
+                )
+            finally:
+                os.close(writer)
+            return Running(process, info.read())
+
     def shell_script(self, argv: Sequence[str]) -> str:
         """A script that opens a shell inside, telling how the failed command was called."""
         shell = self.command(["env", "-C", "/build", "bash"])
@@ -67,20 +90,34 @@ class Sandbox:
         return f"#!/bin/sh\n{hint}\nexec {shlex.join(line)}\n"
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """End everything in a running sandbox; returns when it has ended."""
-    # bubblewrap waits for its child, the sandbox's first process. If that one is killed, the
-    # kernel ends all the others before bubblewrap hears of it; if bubblewrap is, they outlive it
-    # for a moment and could still write.
-    try:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
-        process.wait(timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        pass
-    process.kill()
-    process.wait()
+class Running:
+    """A sandbox at work.
+
+    bubblewrap reports the command's end while the sandbox's first process, its child, may still
+    be there, and with it whatever the command left in the background. The kernel ends all of that
+    with the first process, so that one is watched, by a descriptor: it can't become another's.
+    """
+
+    def __init__(self, bwrap: subprocess.Popen[bytes], info: bytes) -> None:
+        self._bwrap = bwrap
+        self._watch = os.pidfd_open(bwrap.pid)
+        self._first: int | None = None
+        with contextlib.suppress(ValueError, ProcessLookupError):  # it failed before it began
+            self._first = os.pidfd_open(json.loads(info)["child-pid"])
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the command ended within that time."""
+        return bool(select.select([self._watch], [], [], seconds)[0])
+
+    def end(self) -> int:
+        """End all that still runs inside. The command's exit code; call once, always."""
+        if self._first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+            select.select([self._first], [], [])
+            os.close(self._first)
+        os.close(self._watch)
+        return self._bwrap.wait()
 
 
 def host_bwrap() -> tuple[str, ...] | None:

@@ -7,7 +7,8 @@ Layout, below the cache directory (``$XDG_CACHE_HOME/thaw``, else ``~/.cache/tha
     ac/ab/<action digest>  an encoded ActionResult message
     trees/<root digest>/   a directory unpacked from the store: hard links to blobs, read-only
     locks/                 flock files: one action runs once, whoever asks for it
-    tmp/                   work in progress; emptied when no process holds it
+    tmp/                   work in progress; emptied when no process holds it (build directories
+                           are in memory instead where there is plenty: see ``thaw.memory``)
     failed/<name>/         the kept sandbox of the last failure of each action
     ccache/                compiler output below the action
 
@@ -30,7 +31,7 @@ from pathlib import Path
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 from google.protobuf.message import DecodeError
 
-from thaw import interrupt
+from thaw import interrupt, memory
 from thaw.digest import UNKNOWN_SIZE, Digest
 from thaw.errors import ThawError
 from thaw.files import copy_file, remove, write_atomically
@@ -63,6 +64,7 @@ class Store:
 
     def __init__(self, top: Path) -> None:
         self.top = top / LAYOUT
+        self.memory = memory.directory_for(self.top)
         try:
             for name in ("cas", "ac", "trees", "locks", "tmp", "failed", "ccache"):
                 (self.top / name).mkdir(parents=True, exist_ok=True)
@@ -83,6 +85,7 @@ class Store:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left in (self.top / "tmp").iterdir():
                 remove(left)
+            remove(self.memory)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def _generation(self) -> str:
@@ -268,8 +271,11 @@ class Store:
             if target.is_dir() or isinstance(node, TreeNode):
                 remove(target)
             temporary.rename(target)
-        except BaseException:
+        except BaseException as error:
             remove(temporary)
+            # A failed write does not say where.
+            if isinstance(error, OSError) and str(temporary) in (error.filename or str(temporary)):
+                error.filename = str(target)
             raise
 
     def _copy_tree_out(self, node: TreeNode, top: Path) -> None:
@@ -343,6 +349,23 @@ class Store:
     @contextlib.contextmanager
     def temporary_directory(self) -> Iterator[Path]:
         path = Path(tempfile.mkdtemp(dir=self.top / "tmp"))
+        try:
+            yield path
+        finally:
+            remove(path)
+
+    @contextlib.contextmanager
+    def build_directory(self) -> Iterator[Path]:
+        """A directory to build in: in memory where there is plenty of it, else in ``tmp/``.
+
+        A source tree is tens of thousands of files; making and removing them is what disks are
+        slowest at.
+        """
+        where = self.top / "tmp"
+        if memory.is_plenty():
+            self.memory.mkdir(mode=0o700, exist_ok=True)
+            where = self.memory if memory.is_ours(self.memory) else where
+        path = Path(tempfile.mkdtemp(dir=where))
         try:
             yield path
         finally:

@@ -58,7 +58,7 @@ async function run() {
     cold,
     slave: guest.slave,
     progress,
-    starting: () => show("starting", cold ? "Booting the kernel; this takes minutes" : "Resuming"),
+    starting: () => show("starting", cold ? "Booting the kernel" : "Resuming"),
     stopped: fail,
   });
   await (cold ? guest.prompt(machine.prompt) : guest.wake(machine.prompt));

@@ -63,7 +63,7 @@ export function explain(error) {
   }
   return new Problem(
     "The machine crashed",
-    "Reload the page to start it again; its last words may be in the terminal.",
+    "What it said is in the terminal. Reload the page to start it again.",
     detail,
   );
 }

@@ -3,6 +3,8 @@
 import { Downloads, module, request, script } from "./download.js";
 import { Problem } from "./problem.js";
 
+const AFTER_THE_END = "What it said is in the terminal. Reload the page to start it again.";
+
 /** What the bundle says of its machine; see web/recipes/bundle.py for the keys. */
 export async function describe() {
   return (await request("machine.json")).json();
@@ -40,7 +42,7 @@ export async function start(machine, { cold, slave, progress, starting, stopped 
     },
     onAbort: (why) => stopped(why),
     onExit: (status) =>
-      stopped(new Problem(`QEMU has ended, with status ${status}`, "Reload the page to start again.")),
+      stopped(new Problem(`QEMU has ended, with status ${status}`, AFTER_THE_END)),
   };
   // Emscripten's file packager wrote load.js as a classic script that adds to a global `Module`.
   globalThis.Module = settings;

@@ -5,8 +5,9 @@ import { Terminal } from "./vendor/xterm.js";
 import { openpty, Termios } from "./vendor/xterm-pty.js";
 
 const SCROLLBACK = 5000; // lines
-const QUIET = 250; // ms without output: the guest has finished answering
-const PATIENCE = 1000; // ms before a newline that was read but not answered is sent again
+const QUIET = 400; // ms without output: the guest has finished answering
+const PATIENCE = 700; // ms until a newline that was read but not answered is sent again
+const POLL = 50; // ms between looks at whether a newline was read
 
 const THEME = {
   background: "#0d1117",
@@ -66,20 +67,19 @@ export class GuestConsole {
   /**
    * Wakes a guest that waits at its prompt since before it was frozen, and so prints nothing.
    *
-   * A newline that arrives before the frozen state is in place is lost, so it is repeated until
-   * the guest answers; never while the last one is still unread. The answers are then tidied away.
+   * A newline that QEMU reads before the frozen state is in place is lost, so it is repeated until
+   * the guest answers, with more and more patience for a guest that is only slow. Prompts that came
+   * of it, all but the last, are tidied away.
    */
   async wake(prompt) {
-    for (let patience = PATIENCE; !this.atPrompt(prompt); ) {
-      if (!this.slave.readable) {
-        this.terminal.input("\r", false);
-        patience *= 1.5;
-      }
+    for (let patience = PATIENCE; !this.atPrompt(prompt); patience *= 1.5) {
+      this.terminal.input("\r", false);
+      while (this.slave.readable) await pause(POLL);
       await Promise.race([this.prompt(prompt), pause(patience)]);
     }
     while (await Promise.race([this.output(), pause(QUIET).then(() => false)]));
     const lines = this.text().split("\n");
-    if (lines.every((line) => line === "" || line === prompt.trimEnd())) {
+    if (lines.every((line) => ["", prompt.trimEnd()].includes(line.trimEnd()))) {
       this.terminal.clear(); // keeps the last line: one prompt, at the top
     }
   }

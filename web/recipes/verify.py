@@ -11,6 +11,7 @@ browser's console, and nothing is written to verdict.json.
 """
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -101,16 +102,17 @@ class Page:
 
     def run(self, command: str, seconds: float = COMMAND_TIMEOUT) -> str:
         """What a command prints: the lines between its echo and the next prompt."""
-        echo = f"{self.prompt} {command}"
-        before = self.text().count(echo)
+        # The guest's shell breaks long lines where it believes the screen ends.
+        echo = re.compile("\n?".join(map(re.escape, f"{self.prompt} {command}")))
+        before = len(echo.findall(self.text()))
 
         def answered() -> bool:
             text = self.text()
-            return text.count(echo) > before and text.endswith("\n" + self.prompt)
+            return len(echo.findall(text)) > before and text.endswith("\n" + self.prompt)
 
         self.type(command)
         self.wait(seconds, f"answer to `{command}`", answered)
-        return self.text().rpartition(echo)[2].removesuffix(self.prompt).strip("\n")
+        return echo.split(self.text())[-1].removesuffix(self.prompt).strip("\n")
 
 
 def check_commands(page: Page, machine: dict[str, Any]) -> list[str]:

@@ -1,0 +1,211 @@
+"""Ctrl-C, kill -9, two builds at once, a full disk: nothing half-made is ever used."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rig import Tools
+
+from thaw.step import Engine, Step
+
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE.parents[1] / "site_scons"
+
+# Waits inside the sandbox until the test lets it go on, through the compiler cache: that is
+# shared with the outside, and not part of the action.
+GATE = """
+echo run >> /ccache/runs
+setsid sleep {token} &
+until test -e /ccache/go; do sleep 0.05; done
+echo done > /out/x
+"""
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+class Build:
+    """A step that waits at a gate, on a cache of its own, and processes that run it."""
+
+    def __init__(self, tools: Tools, make_step: Callable[..., Step], top: Path) -> None:
+        self.top, self.engine = top, tools.engine(top / "cache")
+        # How long the step's child sleeps (in seconds: for ever) is what it is known by.
+        self.token = str(uuid.uuid4().int % 10**12 + 10**9)
+        self.step = make_step(GATE.format(token=self.token), use_ccache=True)
+        (top / "step.json").write_text(self.step.to_json())
+        tools.write(top / "tools.json")
+
+    def start(self) -> subprocess.Popen[str]:
+        names = ("tools.json", "cache", "step.json", "manifest.json")
+        return subprocess.Popen(
+            [sys.executable, str(HERE / "rig.py"), *(str(self.top / name) for name in names)],
+            env={**os.environ, "PYTHONPATH": str(SOURCES)},
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a terminal's Ctrl-C goes to a whole group of processes
+        )
+
+    @property
+    def ccache(self) -> Path:
+        (path,) = (self.engine.store.top / "ccache").iterdir()
+        return path
+
+    def runs(self) -> int:
+        """How often the step has been started."""
+        with contextlib.suppress(OSError, ValueError):
+            return len((self.ccache / "runs").read_text().splitlines())
+        return 0
+
+    def processes(self) -> list[str]:
+        """The step's processes that are alive, as the outside sees them."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if self.token.encode() in path.read_bytes():
+                    found.append(path.parent.name)
+        return found
+
+    def is_running(self) -> bool:
+        """Whether the step has started, its child included."""
+        return self.runs() > 0 and len(self.processes()) > 1
+
+    def open_gate(self) -> None:
+        (self.ccache / "go").touch()
+
+    def finish(self) -> str:
+        """Let it run to its end, in a process that must succeed: what it said."""
+        self.open_gate()
+        process = self.start()
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode == 0, said
+        return said.splitlines()[-1]
+
+    def stored_nothing(self) -> bool:
+        results = [path for path in (self.engine.store.top / "ac").rglob("*") if path.is_file()]
+        return not results and not (self.top / "manifest.json").exists()
+
+
+@pytest.fixture
+def build(tools: Tools, make_step: Callable[..., Step], tmp_path: Path) -> Iterator[Build]:
+    build = Build(tools, make_step, tmp_path)
+    yield build
+    assert build.processes() == []
+
+
+def test_ctrl_c_stops_the_step_and_stores_nothing(build: Build) -> None:
+    process = build.start()
+    until(build.is_running)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert (process.returncode, said) == (130, "interrupted\n")
+    assert build.processes() == []
+    assert build.stored_nothing()
+    assert list((build.engine.store.top / "tmp").iterdir()) == []
+    assert list((build.engine.store.top / "failed").iterdir()) == []
+    assert build.finish() == "built"
+
+
+def test_after_kill_9_nothing_runs_on_and_the_next_build_works(build: Build) -> None:
+    top = build.engine.store.top
+    del build.engine  # no other process may hold the work space, or it is not cleaned
+    process = build.start()
+    until(lambda: len(list(top.glob("ccache/*/runs"))) > 0 and len(build.processes()) > 1)
+    process.kill()
+    process.communicate()
+    until(lambda: build.processes() == [])
+    assert list((top / "tmp").iterdir()) != []
+
+    next((top / "ccache").iterdir()).joinpath("go").touch()
+    again = build.start()
+    assert again.communicate(timeout=60)[0].splitlines()[-1] == "built"
+    assert list((top / "tmp").iterdir()) == []
+
+
+def test_two_builds_at_once_run_a_step_once(build: Build) -> None:
+    first = build.start()
+    until(build.is_running)
+    second = build.start()
+    assert second.stdout is not None
+    assert second.stdout.readline() == "[wait]   step: another build is running it\n"
+    build.open_gate()
+    assert first.communicate(timeout=60)[0] == "built\n"
+    assert second.communicate(timeout=60)[0] == "cached\n"
+    assert build.runs() == 1
+
+
+def test_ctrl_c_is_heard_while_waiting_for_another_build(build: Build) -> None:
+    first = build.start()
+    until(build.is_running)
+    second = build.start()
+    assert second.stdout is not None
+    assert second.stdout.readline().startswith("[wait]")
+    os.killpg(second.pid, signal.SIGINT)
+    assert second.communicate(timeout=60)[0] == "interrupted\n"
+    assert second.returncode == 130
+    build.open_gate()
+    assert first.communicate(timeout=60)[0] == "built\n"
+
+
+def test_when_the_first_of_two_builds_is_killed_the_second_takes_over(build: Build) -> None:
+    first = build.start()
+    until(build.is_running)
+    second = build.start()
+    assert second.stdout is not None
+    assert second.stdout.readline().startswith("[wait]")
+    first.kill()
+    first.communicate()
+    build.open_gate()
+    assert second.communicate(timeout=60)[0] == "built\n"
+    assert build.runs() == 2
+    until(lambda: build.processes() == [])
+
+
+# A full disk
+
+
+def on_a_small_disk(tools: Tools, top: Path, size: int, scenario: str) -> str:
+    """Run a function of full_disk.py where ``top``/small is a disk of that many bytes."""
+    (top / "small").mkdir()
+    line = [*tools.bwrap, "--dev-bind", "/", "/", "--size", str(size)]
+    line += ["--tmpfs", str(top / "small"), "--", sys.executable, str(HERE / "full_disk.py")]
+    done = subprocess.run(
+        [*line, scenario, str(tools.write(top / "tools.json")), str(top / "small")],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_too_little_space_is_said_before_anything_starts(tools: Tools, tmp_path: Path) -> None:
+    said = on_a_small_disk(tools, tmp_path, 50_000_000, "too_small")
+    disk = re.escape(str(tmp_path / "small/cache/v1"))
+    assert re.search(rf"{disk}: 4\d\.\d MB free, and a build needs about 2\.00 GB", said)
+    assert "--disk-cache=DIR" in said
+
+
+@pytest.mark.parametrize("where", ["step", "input", "result"])
+def test_a_disk_that_fills_up_is_one_clear_error(tools: Tools, tmp_path: Path, where: str) -> None:
+    """In a step, in taking an input in, in laying a result out: named, and the cache is whole."""
+    said = on_a_small_disk(tools, tmp_path, 50_000_000, f"full_{where}")
+    disk = tmp_path / ("small/out/big" if where == "result" else "small/cache/v1")
+    assert re.search(rf"^big: the disk is full: {re.escape(str(disk))}", said, re.MULTILINE)
+    assert "next: free some space, or move the cache to another disk with --disk-cache=DIR" in said
+
+
+def test_the_engine_of_another_test_is_another(engine: Engine, build: Build) -> None:
+    assert engine.store.generation == build.engine.store.generation
