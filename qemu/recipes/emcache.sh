@@ -3,7 +3,7 @@
 # -> /out/emcache, which the other wasm recipes see as /deps/emcache
 set -euo pipefail
 . /src/recipe/wasm-env.sh
-export EM_CACHE=/out/emcache EM_FROZEN_CACHE=0 EM_COMPILER_WRAPPER=${CCACHE:+/usr/bin/ccache}
+export EM_CACHE=/build/emcache EM_FROZEN_CACHE=0 EM_COMPILER_WRAPPER=${CCACHE:+/usr/bin/ccache}
 
 # Linking a program builds what a program needs: as configure checks link (unoptimised, with
 # assertions), and as a result is linked.
@@ -15,4 +15,5 @@ for level in -O0 -O3; do
     em++ -pthread -sMEMORY64=2 -sASYNCIFY $level $main program.cc -o program.js
   done
 done
-rm -rf /out/emcache/build /out/emcache/*.lock
+rm -rf emcache/build emcache/*.lock
+mv emcache /out/

@@ -27,7 +27,7 @@ from thaw.store import MORE_SPACE, Store
 LOG_LINES = 30  # how much of a failed action's log is shown
 FIRST_BUILD_SPACE = 9_000_000_000  # bytes: toolchains, build directories and results
 REBUILD_SPACE = 2_000_000_000
-FULL = 500_000_000  # bytes: with less left, a command's "no space" is about the cache's disk
+FULL = 500_000_000  # bytes: with less left, a command's "no space" is about the disk we gave it
 POLL = 0.5  # seconds between looks at a running action
 
 
@@ -160,7 +160,7 @@ class Executor:
             if missing and not why:
                 why = f"it did not make {', '.join(missing)}"
             if why:
-                self._check_full(action, log)
+                self._check_full(action, box, log)
                 raise ActionFailed(self._keep(action, box, argv, log, why))
             try:
                 outputs = {
@@ -208,14 +208,16 @@ class Executor:
         killed = " (killed: is there enough memory?)" if code in (-9, 137) else ""
         return f"exit code {code}{killed}" if code else ""
 
-    def _check_full(self, action: Action, log: Path) -> None:
-        """Raises ThawError if the command failed because the cache's disk is full.
+    def _check_full(self, action: Action, box: sandbox.Sandbox, log: Path) -> None:
+        """Raises ThawError if the command failed because the disk it wrote to is full.
 
         Nothing is kept of it then: that would fill the disk for good.
         """
-        free = shutil.disk_usage(self.store.top).free
-        if free < FULL and os.strerror(errno.ENOSPC) in _tail(log):
-            raise ThawError(f"{action.name}: the disk is full: {self.store.top}", remedy=MORE_SPACE)
+        if os.strerror(errno.ENOSPC) not in _tail(log):
+            return
+        for directory in (self.store.top, box.writable["/build"]):
+            if shutil.disk_usage(directory).free < FULL:
+                raise ThawError(f"{action.name}: the disk is full: {directory}", remedy=MORE_SPACE)
 
     def _keep(
         self, action: Action, box: sandbox.Sandbox, argv: list[str], log: Path, why: str

@@ -8,10 +8,16 @@ SHM = Path("/dev/shm")
 PLENTY = 8_000_000_000  # bytes free: several times what the largest build needs
 
 
-def directory_for(store: Path) -> Path:
-    """Where the build directories of a store go. Another user or store has another."""
+def prefix_for(store: Path) -> str:
+    """How the names of a store's build directories begin. Another user or store has another."""
     name = hashlib.sha256(os.fsencode(store)).hexdigest()[:12]
-    return SHM / f"thaw-{os.getuid()}-{name}"
+    return f"thaw-{os.getuid()}-{name}-"
+
+
+def left_behind(store: Path) -> list[Path]:
+    """Build directories of a store, as processes that were killed leave them."""
+    ours = os.getuid()
+    return [path for path in SHM.glob(f"{prefix_for(store)}*") if path.lstat().st_uid == ours]
 
 
 def is_plenty() -> bool:
@@ -25,12 +31,3 @@ def is_plenty() -> bool:
         return False
     available = next((int(line.split()[1]) for line in lines if line.startswith("MemAv")), 0)
     return min(system.f_bavail * system.f_frsize, available * 1024) > PLENTY
-
-
-def is_ours(directory: Path) -> bool:
-    """Whether a directory in a place that all can write to is this user's alone."""
-    try:
-        status = directory.lstat()
-    except OSError:
-        return False
-    return status.st_uid == os.getuid() and not status.st_mode & 0o077

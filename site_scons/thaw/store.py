@@ -64,7 +64,6 @@ class Store:
 
     def __init__(self, top: Path) -> None:
         self.top = top / LAYOUT
-        self.memory = memory.directory_for(self.top)
         try:
             for name in ("cas", "ac", "trees", "locks", "tmp", "failed", "ccache"):
                 (self.top / name).mkdir(parents=True, exist_ok=True)
@@ -83,9 +82,8 @@ class Store:
         weakref.finalize(self, os.close, descriptor)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in (self.top / "tmp").iterdir():
+            for left in [*(self.top / "tmp").iterdir(), *memory.left_behind(self.top)]:
                 remove(left)
-            remove(self.memory)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def _generation(self) -> str:
@@ -361,11 +359,11 @@ class Store:
         A source tree is tens of thousands of files; making and removing them is what disks are
         slowest at.
         """
-        where = self.top / "tmp"
-        if memory.is_plenty():
-            self.memory.mkdir(mode=0o700, exist_ok=True)
-            where = self.memory if memory.is_ours(self.memory) else where
-        path = Path(tempfile.mkdtemp(dir=where))
+        path = Path(
+            tempfile.mkdtemp(prefix=memory.prefix_for(self.top), dir=memory.SHM)
+            if memory.is_plenty()
+            else tempfile.mkdtemp(dir=self.top / "tmp")
+        )
         try:
             yield path
         finally:
