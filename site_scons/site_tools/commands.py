@@ -77,12 +77,12 @@ def tests(env, name, *, suite, verify):
         print(f"thaw: SUITE={suite}: must be one of {', '.join(SUITES)}", file=sys.stderr)
         raise SystemExit(2)
     python = [sys.executable, "-m"]
-    code = ["site_scons", "SConstruct", "sconsw", "tests", "qemu", "images", "web", "bench"]
+    typed = ["site_scons/thaw", "qemu/recipes", "images/recipes", "web/recipes", "tests"]
     commands = {
         "unit": [
-            [*python, "ruff", "check", "--quiet", *code],
-            [*python, "ruff", "format", "--check", "--quiet", *code],
-            [*python, "mypy", "site_scons/thaw"],
+            [*python, "ruff", "check", "--quiet"],
+            [*python, "ruff", "format", "--check", "--quiet"],
+            [*python, "mypy", *typed],
             [*python, "pytest", "tests/unit"],
         ],
         "integration": [[*python, "pytest", "tests/integration"]],

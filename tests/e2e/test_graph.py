@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from conftest import Clone
+from checkout import Clone
 
 OUT = Path("out/x86_64")
 UP_TO_DATE = "`verify' is up to date."

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import Clone
+from checkout import Clone
 
 DESCRIPTION = "images/x86_64/machine.yaml"
 STATE = "out/x86_64/pack/vm.state"
