@@ -3,7 +3,7 @@
 # -> /out/emcache, which the other wasm recipes see as /deps/emcache
 set -euo pipefail
 . /src/recipe/wasm-env.sh
-export EM_CACHE=/build/emcache EM_FROZEN_CACHE=0 EM_COMPILER_WRAPPER=${CCACHE:+/usr/bin/ccache}
+export EM_CACHE=/build/emcache EM_FROZEN_CACHE=0
 
 # Linking a program builds what a program needs: as configure checks link (unoptimised, with
 # assertions), and as a result is linked.

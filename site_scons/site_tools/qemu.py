@@ -38,7 +38,6 @@ def emscripten_libraries(env, name, *, toolchain):
         argv=["bash", "/src/recipe/emcache.sh"],
         inputs=env.ThawRecipe(RECIPES, "emcache.sh", *WASM_ENV),
         outputs=["emcache"],
-        use_ccache=True,
     )
 
 
@@ -77,7 +76,12 @@ def qemu_wasm(env, name, *, source, emcache, deps, xterm_pty, toolchain, arch="x
             "/deps/emcache": env.ThawOutput(emcache, "emcache"),
             **_prefixes(env, deps),
             **env.ThawRecipe(
-                RECIPES, "qemu-wasm.sh", "qemu-options.sh", "poll-library.js", *WASM_ENV
+                RECIPES,
+                "qemu-wasm.sh",
+                "qemu-options.sh",
+                "poll-library.js",
+                "unpack.py",
+                *WASM_ENV,
             ),
         },
         outputs=[f"qemu-system-{arch}.js", f"qemu-system-{arch}.wasm"],

@@ -191,10 +191,10 @@ class Executor:
 
     def _supervise(self, box: sandbox.Sandbox, argv: list[str], log: Path, action: Action) -> str:
         """Run to the end, the time-out or Ctrl-C, showing progress. Why it failed, or nothing."""
-        running = box.start(argv, log)
         ticker = progress.Ticker(action.name)
         deadline = time.monotonic() + action.timeout
         late = False
+        running = box.start(argv, log)
         try:
             while not (late or running.wait(POLL)):
                 interrupt.check()

@@ -28,9 +28,9 @@ from thaw.store import Store
 
 CHUNK = 1 << 16  # bytes: how often Ctrl-C is looked at on a slow line
 ATTEMPTS = 3  # at a download that breaks off
-RETRIES = Retry(total=3, backoff_factor=0.5, status_forcelist=[429, 500, 502, 503, 504])
+RETRIES = Retry(total=2, backoff_factor=0.5, status_forcelist=[429, 500, 502, 503, 504])
 PARALLEL = 6
-TIMEOUT = (15, 60)  # seconds to connect, and between two reads
+TIMEOUT = (10, 30)  # seconds to connect, and between two reads
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ class Store:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left in [*(self.top / "tmp").iterdir(), *memory.left_behind(self.top)]:
-                remove(left)
+                with contextlib.suppress(OSError):  # a killed process may still be dying
+                    remove(left)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def _generation(self) -> str:

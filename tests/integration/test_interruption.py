@@ -17,7 +17,8 @@ from rig import Tools
 from thaw.step import Step
 
 HERE = Path(__file__).resolve().parent
-SOURCES = HERE.parents[1] / "site_scons"
+SUPPORT = HERE.parent / "support"
+PYTHONPATH = f"{HERE.parents[1] / 'site_scons'}:{SUPPORT}"
 
 # Waits inside the sandbox until the test lets it go on, through the compiler cache: that is
 # shared with the outside, and not part of the action.
@@ -52,8 +53,8 @@ class Build:
     def start(self) -> subprocess.Popen[str]:
         names = ("tools.json", "cache", "step.json", "manifest.json")
         return subprocess.Popen(
-            [sys.executable, str(HERE / "rig.py"), *(str(self.top / name) for name in names)],
-            env={**os.environ, "PYTHONPATH": str(SOURCES)},
+            [sys.executable, str(SUPPORT / "rig.py"), *(str(self.top / name) for name in names)],
+            env={**os.environ, "PYTHONPATH": PYTHONPATH},
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a terminal's Ctrl-C goes to a whole group of processes
@@ -106,6 +107,7 @@ def build(tools: Tools, make_step: Callable[..., Step], tmp_path: Path) -> Itera
     build = Build(tools, make_step, tmp_path)
     yield build
     assert build.processes() == []
+    tools.engine(tmp_path / "cache")  # removes what killed builds left, in memory too
 
 
 def test_ctrl_c_stops_the_step_and_stores_nothing(build: Build) -> None:
@@ -182,7 +184,7 @@ def on_a_small_disk(tools: Tools, top: Path, size: int, scenario: str) -> str:
     line += ["--tmpfs", str(top / "small"), "--", sys.executable, str(HERE / "full_disk.py")]
     done = subprocess.run(
         [*line, scenario, str(tools.write(top / "tools.json")), str(top / "small")],
-        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -22,7 +22,7 @@ def example(tmp_path: Path) -> Sandbox:
         ("bwrap",),
         root(tmp_path),
         {"/src/x": Path("/store/x")},
-        {"/out": Path("/work/out")},
+        {"/out": Path("/elsewhere/out")},
         {"B": "2", "A": "1"},
     )
 
@@ -37,7 +37,7 @@ def test_the_command_shares_nothing_that_is_not_named(tmp_path: Path) -> None:
     assert line[-3:] == ["--", "true", "x"]
     assert {"--unshare-all", "--die-with-parent", "--new-session", "--clearenv"} <= set(line)
     assert "--share-net" not in line
-    assert words(line, "--bind") == [["/work/out", "/out"]]
+    assert words(line, "--bind") == [["/elsewhere/out", "/out"]]
     assert words(line, "--setenv") == [["A", "1"], ["B", "2"]]
 
 
