@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import SCons.Script
 from SCons.Errors import BuildError
 
 from thaw import interrupt, relock
@@ -57,7 +56,7 @@ def relock_target(env, name, descriptions):
     """Renew every toolchain's lock and say what changed."""
 
     def action(target, source, env):
-        mirrors = [m for m in [SCons.Script.GetOption("debian_mirror")] if m]
+        mirrors = env["THAW_ENGINE"].fetcher.debian_mirrors
         for description in descriptions:
             path = Path(str(description))
             try:

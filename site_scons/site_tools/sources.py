@@ -10,6 +10,7 @@ one patched source tree that both QEMU builds use.
 from pathlib import Path
 
 from thaw import sources
+from thaw.fetch import Source
 
 
 def generate(env):
@@ -24,7 +25,10 @@ def exists(env):
 def read_sources(env, path):
     """The sources of a yaml file, by name, as inputs (see ``thaw.sources.Listed``)."""
     with env.ThawReported():
-        return sources.read(Path(env.File(path).srcnode().get_path()))
+        listed = sources.read(Path(env.File(path).srcnode().get_path()))
+    entries = [archive["source"] for archive in listed.archives.values()]
+    env["THAW_ENGINE"].fetcher.expect(Source.from_json(e["name"], e) for e in entries)
+    return listed
 
 
 def qemu_source(env, name, listed, *, patches, toolchain):

@@ -33,10 +33,10 @@ KINDS = ("sources", "toolchain", "qemu", "kernel", "rootfs", "firmware", "snapsh
 KINDS += ("verify", "commands")
 
 OPTIONS = {
-    "disk-cache": "directory of the cache (default: $XDG_CACHE_HOME/thaw)",
-    "distdir": "look for archives in this directory before the network",
-    "debian-mirror": "base address of a Debian archive (default: the one apt uses)",
-    "npm-registry": "address of the npm registry (default: the one npm uses)",
+    "disk-cache": ("DIR", "directory of the cache (default: $XDG_CACHE_HOME/thaw)"),
+    "distdir": ("DIR", "look for archives in this directory before the network"),
+    "debian-mirror": ("URL", "base address of a Debian archive (default: the one apt uses)"),
+    "npm-registry": ("URL", "address of the npm registry (default: the one npm uses)"),
 }
 
 _engine = None
@@ -46,6 +46,7 @@ def generate(env):
     """Add the builders, the command line options and the summary."""
     env.SetDefault(THAW_OUT="out", THAW_DATA=str(_SITE.parent))
     _once(env)
+    env["THAW_ENGINE"] = _engine
     env.AddMethod(thaw_step, "ThawStep")
     env.AddMethod(thaw_toolchain, "ThawToolchain")
     env.AddMethod(thaw_output, "ThawOutput")
@@ -65,14 +66,14 @@ def _once(env):
     global _engine
     if _engine is not None:
         return
-    for name, text in OPTIONS.items():
-        SCons.Script.AddOption(
-            f"--{name}", dest=name.replace("-", "_"), metavar="DIR", nargs=1, help=text
-        )
+    for name, (kind, text) in OPTIONS.items():
+        SCons.Script.AddOption(f"--{name}", dest=_variable(name), metavar=kind, nargs=1, help=text)
     SCons.Script.SetOption("num_jobs", os.cpu_count() or 1)
+    if not SCons.Script.GetOption("no_exec"):
+        os.makedirs(env["THAW_OUT"], exist_ok=True)  # SCons would announce it
     SCons.Script.SConsignFile(os.path.join(env["THAW_OUT"], ".sconsign"))
-    # Contents decide; a time stamp only saves reading a file again.
-    SCons.Script.Decider("content-timestamp")
+    # Never time stamps: SCons keeps them in seconds, and an edit can be quicker than that.
+    SCons.Script.Decider("content")
     SCons.Script.SetOption("hash_format", "sha256")
     interrupt.install()
     values = {name: SCons.Script.GetOption(name) for name in map(_variable, OPTIONS)}

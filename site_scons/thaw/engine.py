@@ -4,6 +4,7 @@ from pathlib import Path
 
 from thaw import sandbox, toolchain
 from thaw.config import Config
+from thaw.errors import ThawError
 from thaw.executor import Executor
 from thaw.fetch import Fetcher
 from thaw.nodes import TreeNode
@@ -17,14 +18,22 @@ def create(config: Config, bubblewrap: Path) -> Engine:
     bubblewrap: the toolchain description that serves where the host has none
     """
     store = Store(config.cache_directory)
+    distdirs = [Path(directory).expanduser() for directory in config.distdir]
+    for directory in distdirs:
+        if not directory.is_dir():
+            raise ThawError(
+                f"distdir: {directory} is not a directory",
+                remedy="correct --distdir or the configuration file",
+            )
     fetcher = Fetcher(
         store,
-        [Path(directory).expanduser() for directory in config.distdir],
+        distdirs,
         config.debian_mirror,
         config.npm_registry,
     )
 
     def find_bwrap() -> tuple[str, ...]:
+        fetcher.check_expected()
         found = sandbox.host_bwrap()
         if found:
             return found

@@ -58,8 +58,23 @@ class Fetcher:
     distdirs: Sequence[Path] = ()
     debian_mirrors: Sequence[str] = ()
     npm_registry: str = ""
+    _expected: list[Source] = field(default_factory=list)
     _locks: dict[str, Lock] = field(default_factory=dict)
     _guard: Lock = field(default_factory=Lock)
+
+    def expect(self, sources: Iterable[Source]) -> None:
+        """Announce what a build may need, for ``check_expected``."""
+        self._expected += sources
+
+    def check_expected(self) -> None:
+        """Raises ThawError for a source that is not here and that nothing says where to get.
+
+        To be called before a build: not to find out after half an hour that there is no registry.
+        """
+        for source in self._expected:
+            here = self.store.has(source.digest) or self._from_distdir(source)
+            if not here and not self.addresses(source):
+                raise _unobtainable(source, [])
 
     def ensure(self, sources: Iterable[Source], what: str) -> None:
         """Bring every source into the store, in parallel. Raises ThawError, Interrupted."""
@@ -107,8 +122,7 @@ class Fetcher:
                 if failure is None:
                     return
                 failures.append(f"{without_credentials(address)}: {failure.cause}")
-        said = "\n  ".join(failures) or "no address is known for it"
-        raise ThawError(f"{source.name}: cannot be fetched:\n  {said}", remedy=_remedy(source))
+        raise _unobtainable(source, failures)
 
     def addresses(self, source: Source) -> list[str]:
         """Where to ask, in order."""
@@ -184,6 +198,11 @@ def _in_a_line(error: requests.RequestException) -> str:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     reason = getattr(error.args[0], "reason", error) if error.args else error
     return f"{type(error).__name__}: {reason}".splitlines()[0]
+
+
+def _unobtainable(source: Source, failures: Sequence[str]) -> ThawError:
+    said = "\n  ".join(failures) or "no address is known for it"
+    return ThawError(f"{source.name}: cannot be fetched:\n  {said}", remedy=_remedy(source))
 
 
 def _remedy(source: Source) -> str:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "SCons", f"THAW={THAW}", *arguments]
 
 
-def scons(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def scons(
+    top: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),
         cwd=top,
+        env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -139,6 +143,7 @@ def test_another_cache_builds_again_instead_of_trusting_manifests(
     [
         ("thaw.yaml", "distdirs: [/tmp]\n", "thaw.yaml:1: unknown key 'distdirs'"),
         ("thaw.yaml", "distdir: [\n", "thaw.yaml:"),
+        ("thaw.yaml", "distdir: /no/such/directory\n", "/no/such/directory is not a directory"),
     ],
 )
 def test_a_wrong_configuration_names_file_and_line(
@@ -151,3 +156,20 @@ def test_a_wrong_configuration_names_file_and_line(
     assert done.returncode == 2
     assert said in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_a_missing_registry_is_told_before_anything_runs(project: Path, tmp_path: Path) -> None:
+    text = SCONSTRUCT.replace("image =", 'env.Sources("npm.yaml")\nimage =')
+    (project / "SConstruct").write_text(text)
+    source = f"{{npm: nowhere@1.0, sha256: {'a' * 64}, size: 5}}"
+    (project / "npm.yaml").write_text(f"sources: {{nowhere: {source}}}\n")
+    tools = tmp_path / "bin"
+    tools.mkdir()  # neither npm nor apt on the PATH
+    environment = {"PATH": str(tools), "HOME": str(tmp_path)}
+
+    done = scons(project, f"--disk-cache={tmp_path / 'cache'}", environment=environment)
+
+    assert done.returncode == 2
+    assert "nowhere-1.0.tgz: cannot be fetched" in done.stdout
+    assert "--npm-registry=URL" in done.stdout
+    assert "[fetch]" not in done.stdout
