@@ -44,7 +44,11 @@ LAYOUT = {
     "usr/share/nodejs/": "install/emscripten/node_modules",
 }
 BINARYEN = ("wasm-opt", "wasm-emscripten-finalize", "wasm-metadce", "wasm-ctor-eval", "wasm-dis")
-NEEDED = ("libLLVM.so.19.1", "libclang-cpp.so.19.1", "libbinaryen.so", "libxml2.so.2")
+NEEDED = (
+    ("libLLVM.so.19.1", "libclang-cpp.so.19.1", "libbinaryen.so")
+    + ("libbsd.so.0", "libedit.so.2", "libffi.so.8", "liblzma.so.5", "libmd.so.0")
+    + ("libtinfo.so.6", "libxml2.so.2", "libz.so.1", "libz3.so.4", "libzstd.so.1")
+)
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -72,9 +76,8 @@ def _release(tree: Path, target: Path) -> None:
             add(tree / source, name)
         for name in BINARYEN:
             archive.add(tree / "usr/bin" / name, f"install/bin/{name}", filter=_plain)
-        for path in sorted((tree / LIBRARIES).iterdir()):
-            if path.name.startswith(NEEDED) and path.exists():
-                archive.add(path, f"install/lib/{path.name}", filter=_plain)
+        for name in NEEDED:
+            archive.add(tree / LIBRARIES / name, f"install/lib/{name}", filter=_plain)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,9 @@ def _project(top: Path, url: str, checksum: str) -> Path:
         elif line.strip().startswith("sha256:"):
             line = f"    sha256: {checksum}"
         lines.append(line)
+        if line == "env:":
+            # A release is linked statically; Debian's LLVM looks for libraries' libraries.
+            lines.append("  LD_LIBRARY_PATH: /opt/emsdk/upstream/lib")
     (top / "toolchains/emsdk.yaml").write_text("\n".join(lines) + "\n")
     shutil.copy(THAW / "toolchains/emsdk.lock", top / "toolchains/emsdk.lock")
     (top / "SConstruct").write_text(SCONSTRUCT)
@@ -143,7 +149,7 @@ def test_an_archive_with_another_checksum_is_refused(
     release: tuple[str, str, Path], tmp_path: Path
 ) -> None:
     url, _, _ = release
-    project = _project(tmp_path / "project", url, "0" * 64)
+    project = _project(tmp_path / "project", url, "f" * 64)
 
     done = _scons(project, "out/manifests/toolchain-emsdk.json")
 
