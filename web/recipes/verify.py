@@ -149,8 +149,21 @@ def check_clock(page: Page) -> None:
         raise CheckFailed(f"the guest's clock advanced {guest:.2f} s in {wall:.2f} s of real time")
 
 
-def verify(page: Page, machine: dict[str, Any]) -> list[str]:
+def check_cold_boot(page: Page, url: str) -> None:
+    """The same bundle also boots from the kernel, and then knows nothing of the snapshot."""
+    page.driver.get(f"{url}?cold")
+    page.wait_until_running()
+    print(f"cold boot: {page.script('return performance.now()') / 1000:.1f} s to the prompt")
+    if BOOT_MESSAGES[0] not in page.text():
+        raise CheckFailed(f"?cold: no {BOOT_MESSAGES[0]!r} in the terminal: not a boot")
+    left = page.run("ls /tmp")
+    if left:
+        raise CheckFailed(f"?cold: /tmp has {left!r}: not a machine that was just booted")
+
+
+def verify(page: Page, url: str, machine: dict[str, Any]) -> list[str]:
     """Make every check, in order; the names of those that hold, which is all of them."""
+    page.driver.get(url)
     page.wait_until_running()
     for mark in page.script("return performance.getEntriesByType('mark').map(m => m.toJSON())"):
         print(f"{mark['name'].removeprefix('thaw:')}: {mark['startTime'] / 1000:.2f} s after load")
@@ -163,6 +176,8 @@ def verify(page: Page, machine: dict[str, Any]) -> list[str]:
     names.append("the guest's clock keeps time")
     check_no_boot(page)
     names.append("the terminal shows no boot messages")
+    check_cold_boot(page, url)
+    names.append("?cold boots from the kernel")
     return names
 
 
@@ -206,8 +221,7 @@ def main() -> None:
     with served("/deps/bundle") as url, browser() as driver:
         page = Page(driver, machine["prompt"])
         try:
-            driver.get(url)
-            names = verify(page, machine)
+            names = verify(page, url, machine)
         except (CheckFailed, WebDriverException) as error:
             report(page, error)
             sys.exit(1)
