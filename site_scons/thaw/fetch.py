@@ -83,7 +83,7 @@ class Fetcher:
         if not missing:
             return
         total = sum(max(digest.size, 0) for digest in missing)
-        say(f"[fetch]  {what}: {len(missing)} files, {size(total)}")
+        say(f"[fetch]  {what}: {len(missing)} files, {size(total) if total else 'size unknown'}")
         with counter(f"fetch {what}", total) as progress:
             pool = ThreadPoolExecutor(PARALLEL)
             try:
