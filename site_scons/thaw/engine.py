@@ -35,7 +35,7 @@ def create(config: Config, bubblewrap: Path) -> Engine:
     def find_bwrap() -> tuple[str, ...]:
         fetcher.check_expected()
         found = sandbox.host_bwrap()
-        if found:
+        if found and not sandbox.fault(found):  # it may be too old for some options
             return found
         locked = toolchain.read(bubblewrap)
         digest = toolchain.action_digest(locked, store)

@@ -247,8 +247,9 @@ def _name(path: str) -> str:
 def _last_line(log: Path) -> str:
     with open(log, "rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - 400))
-        lines = stream.read().decode(errors="replace").split()
-    return " ".join(lines)[-100:]
+        lines = stream.read().decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return "".join(character for character in last if character.isprintable())
 
 
 def _tail(log: Path) -> str:

@@ -133,16 +133,25 @@ def locked_bwrap(tree: Path) -> tuple[str, ...]:
     return (str(loader), "--library-path", str(library), str(tree / "usr/bin/bwrap"))
 
 
-def probe(bwrap: Sequence[str]) -> None:
-    """Try the smallest sandbox. Raises ThawError with the remedy if this host forbids it."""
-    line = [*bwrap, "--unshare-all", "--ro-bind", "/", "/", "--", sys.executable, "-c", ""]
+def fault(bwrap: Sequence[str]) -> str:
+    """Why this bubblewrap can't make our kind of sandbox on this machine, or nothing if it can."""
+    line = [*bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    line += ["--ro-bind", "/", "/", "--", sys.executable, "-c", ""]
     try:
         done = subprocess.run(line, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ThawError(f"sandbox: cannot run {bwrap[0]}: {error}") from error
+        return f"cannot run {bwrap[0]}: {error}"
     if done.returncode:
+        return f"this machine forbids user namespaces: {done.stderr.strip()}"
+    return ""
+
+
+def probe(bwrap: Sequence[str]) -> None:
+    """Try the smallest sandbox. Raises ThawError with the remedy if this host forbids it."""
+    found = fault(bwrap)
+    if found:
         raise ThawError(
-            f"sandbox: this machine forbids user namespaces: {done.stderr.strip()}",
+            f"sandbox: {found}",
             remedy="allow them (as root: sysctl -w user.max_user_namespaces=15000"
             " kernel.apparmor_restrict_unprivileged_userns=0 kernel.unprivileged_userns_clone=1,"
             " those that exist), or install the distribution's bubblewrap package",
