@@ -36,5 +36,5 @@ def wasm_bundle(env, name, *, machine, pack, snapshot, qemu, npm, toolchain, lay
         outputs=["bundle"],
         lay_out={"bundle": os.path.join(lay_out, "index.html")},
         trees=["bundle"],
-        hint="a static site for any web server; to see it here: ./sconsw serve",
+        hint=f"a site for any web server; to see it here: ./sconsw MACHINE={machine.name} serve",
     )
