@@ -27,7 +27,7 @@ from SCons.Node.Python import Value
 
 from thaw import config, engine, interrupt, progress, summary
 from thaw.errors import ThawError
-from thaw.step import Step, files_of
+from thaw.step import Step, files_of, record_path
 
 KINDS = ("sources", "toolchain", "qemu", "kernel", "rootfs", "firmware", "snapshot", "bundle")
 KINDS += ("verify", "commands")
@@ -159,7 +159,8 @@ def thaw_step(
         THAW_STEP=step,
         THAW_HINT=hint,
     )
-    env.Clean(targets, list(directories.values()))
+    records = [str(record_path(Path(manifest_path(env, name))))]
+    env.Clean(targets, [*directories.values(), *records])
     return targets[0]
 
 
@@ -172,6 +173,7 @@ def thaw_toolchain(env, description):
         [_relative(description), _relative(lock), Value(_generation())],
         Action(_run_toolchain, _announce),
     )
+    env.Clean(target, str(record_path(Path(str(target)))))
     with reported():
         if engine.uses_installed(Path(description)):
             env.AlwaysBuild(target)

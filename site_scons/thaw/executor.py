@@ -21,6 +21,7 @@ from thaw.action import Action
 from thaw.digest import Digest
 from thaw.errors import ThawError
 from thaw.files import remove
+from thaw.integrity import Verifier
 from thaw.nodes import FileNode, Node, from_proto, to_proto
 from thaw.store import MORE_SPACE, Store
 
@@ -54,6 +55,9 @@ class Executor:
     _bwrap: tuple[str, ...] = ()
     _guard: Lock = field(default_factory=Lock)
 
+    def __post_init__(self) -> None:
+        self._verifier = Verifier(self.store)
+
     def bwrap(self) -> tuple[str, ...]:
         """How to call bubblewrap on this machine, which is first seen to be fit for builds.
 
@@ -86,11 +90,11 @@ class Executor:
         """
         started = time.monotonic()
         digest = action.store_in(self.store)
-        outputs = self.lookup(digest)
+        outputs = self.lookup(digest, action.name)
         if outputs is not None:
             return Result(digest, outputs, True, time.monotonic() - started)
         with self.once(digest, action.name):
-            outputs = self.lookup(digest)
+            outputs = self.lookup(digest, action.name)
             if outputs is not None:
                 return Result(digest, outputs, True, time.monotonic() - started)
             prepare()
@@ -101,15 +105,15 @@ class Executor:
         """As ``run``, for the few actions that this program does itself."""
         started = time.monotonic()
         with self.once(digest, name):
-            outputs = self.lookup(digest)
+            outputs = self.lookup(digest, name)
             cached = outputs is not None
             if outputs is None:
                 outputs = make()
                 self.save(digest, outputs)
         return Result(digest, outputs, cached, time.monotonic() - started)
 
-    def lookup(self, digest: Digest) -> dict[str, Node] | None:
-        """What the action gave before, if all of it is still here."""
+    def lookup(self, digest: Digest, name: str) -> dict[str, Node] | None:
+        """What the action gave before, if all of it is still here; else it is forgotten."""
         result = self.store.get_result(digest)
         if result is None:
             return None
@@ -118,10 +122,14 @@ class Executor:
             outputs[_name(file.path)] = FileNode(from_proto(file.digest), file.is_executable)
         for directory in result.output_directories:
             node = self.store.tree_node(from_proto(directory.tree_digest))
-            if node is None:
-                return None
-            outputs[_name(directory.path)] = node
-        return outputs if all(map(self.store.complete, outputs.values())) else None
+            if node is not None:
+                outputs[_name(directory.path)] = node
+        whole = len(outputs) == len(result.output_files) + len(result.output_directories)
+        if whole and all(map(self.store.complete, outputs.values())):
+            return outputs
+        progress.say(f"[damage] {name}: its result in the cache is not whole: made again")
+        self.store.discard_result(digest)
+        return None
 
     def save(self, digest: Digest, outputs: dict[str, Node], log: bytes = b"") -> None:
         """Make an action's outputs its result."""
@@ -153,6 +161,7 @@ class Executor:
         with self.store.temporary_directory() as work, self.store.build_directory() as build:
             log = work / "log"
             (work / "out").mkdir()
+            self._verifier.check([action.toolchain, *action.inputs.values()])
             box = self._sandbox(bwrap, action, {"/build": build, "/out": work / "out"})
             argv = ["env", "-C", "/build", *action.argv]
             why = self._supervise(box, argv, log, action)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from thaw import progress
 from thaw import toolchain as toolchains
 from thaw.action import Action
 from thaw.errors import ThawError
@@ -116,12 +117,41 @@ class Engine:
         Raises ThawError, Interrupted. On an error the manifest is as it was.
         """
         with self._problems(step.name):
-            action, sources = self._action(step)
-            result = self.executor.run(action, lambda: self.fetcher.ensure(sources, step.name))
-            for name, path in step.lay_out.items():
-                self.store.lay_out(result.outputs[name], Path(path))
-            Manifest(result.outputs, platform=action.platform).write(target)
+            for _ in range(len(step.inputs) + 2):
+                try:
+                    return self._try_step(step, target)
+                except MissingBlob as error:
+                    progress.say(f"[damage] {step.name}: {error}: set aside, made again")
+                    self._heal({step.toolchain, *manifests_of(step.inputs.values())})
+            return self._try_step(step, target)
+
+    def _try_step(self, step: Step, target: Path) -> Result:
+        """As ``run_step``, but raises MissingBlob when something in the store is damaged."""
+        action, sources = self._action(step)
+        result = self.executor.run(action, lambda: self.fetcher.ensure(sources, step.name))
+        for name, path in step.lay_out.items():
+            self.store.lay_out(result.outputs[name], Path(path))
+        Manifest(result.outputs, platform=action.platform).write(target)
+        _record(target, {"step": step.to_json()})
         return result
+
+    def _heal(self, manifests: Iterable[str]) -> None:
+        """Make again what is no longer whole in the store, by the steps that made it."""
+        for path in sorted(manifests):
+            manifest = Manifest.read(path)
+            if all(map(self.store.complete, manifest.outputs.values())):
+                continue
+            try:
+                record = json.loads(record_path(Path(path)).read_text())
+            except (OSError, ValueError) as error:
+                raise ThawError(
+                    f"{path}: its artifacts are damaged, and how they were made is not known",
+                    remedy="remove out/ and build again",
+                ) from error
+            if "toolchain" in record:
+                self.run_toolchain(Path(record["toolchain"]), Path(path))
+            else:
+                self.run_step(Step.from_json(record["step"]), Path(path))
 
     def _action(self, step: Step) -> tuple[Action, list[Source]]:
         """The action, whose inputs are in the store, but for the locked files from outside."""
@@ -188,7 +218,22 @@ class Engine:
             key = toolchains.action_digest(toolchain, self.store)
             result = self.executor.builtin(f"toolchain {toolchain.name}", key, make)
             Manifest(result.outputs, toolchain.environment, platform).write(target)
+            _record(target, {"toolchain": str(description)})
         return result
+
+
+def record_path(manifest: Path) -> Path:
+    """Where it is written how a manifest's artifacts were made, in case they get damaged."""
+    return manifest.with_suffix(".step")
+
+
+def _record(manifest: Path, value: Mapping[str, str]) -> None:
+    write_atomically(record_path(manifest), json.dumps(value).encode())
+
+
+def manifests_of(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The manifests that inputs refer to."""
+    return [value["manifest"] for value in inputs if "manifest" in value]
 
 
 def files_of(inputs: Iterable[Mapping[str, Any]]) -> list[str]:

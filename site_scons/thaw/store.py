@@ -240,6 +240,10 @@ class Store:
                     top.rename(final)
         return final
 
+    def forget_unpacked(self, node: TreeNode) -> None:
+        """Have the tree unpacked anew when it is next asked for."""
+        remove(self.top / "trees" / node.root.hash)
+
     def _unpack_directory(self, path: Path, directory: reapi.Directory) -> None:
         path.mkdir()
         for link in directory.symlinks:
@@ -287,8 +291,7 @@ class Store:
                     found = FileNode(from_proto(file.digest), file.is_executable)
                     self._copy_out(found, top / path / file.name)
         except MissingBlob:
-            # The unpacked tree shares its files with the damaged blobs: not to be used either.
-            remove(self.top / "trees" / node.root.hash)
+            self.forget_unpacked(node)  # it shares its files with the damaged blobs
             raise
 
     def _copy_out(self, node: FileNode, target: Path) -> None:
@@ -324,9 +327,13 @@ class Store:
         except OSError:
             return None
         if Digest.of_bytes(data).hash.encode() != checksum:
-            path.unlink(missing_ok=True)
+            self.discard_result(action)
             return None
         return reapi.ActionResult.FromString(data)
+
+    def discard_result(self, action: Digest) -> None:
+        """Take an action's result, whose outputs are gone, out of the action cache."""
+        (self.top / "ac" / action.hash[:2] / action.hash).unlink(missing_ok=True)
 
     def put_result(self, action: Digest, result: reapi.ActionResult) -> None:
         path = self.top / "ac" / action.hash[:2] / action.hash
