@@ -23,7 +23,8 @@ from thaw.errors import ThawError
 from thaw.files import remove
 from thaw.integrity import Verifier
 from thaw.nodes import FileNode, Node, from_proto, to_proto
-from thaw.store import MORE_SPACE, Store
+from thaw.space import MORE_SPACE
+from thaw.store import Store
 
 LOG_LINES = 30  # how much of a failed action's log is shown
 FIRST_BUILD_SPACE = 9_000_000_000  # bytes: toolchains, build directories and results

@@ -21,6 +21,7 @@ from thaw.executor import Executor, Result
 from thaw.fetch import Fetcher, Source
 from thaw.files import write_atomically
 from thaw.nodes import FileNode, Node, TreeNode, node_from_json
+from thaw.space import space_errors
 from thaw.store import MissingBlob, Store
 
 
@@ -187,7 +188,7 @@ class Engine:
     def _problems(self, name: str) -> Iterator[None]:
         """Tells what to do about a full disk and a damaged cache."""
         try:
-            with self.store.space_errors(name):
+            with space_errors(name, self.store.top):
                 yield
         except MissingBlob as error:
             raise ThawError(

@@ -48,7 +48,6 @@ from thaw.nodes import (
 
 LAYOUT = "v1"
 LOCK_POLL = 0.1  # seconds between tries for a lock that is taken
-MORE_SPACE = "free some space, or move the cache to another disk with --disk-cache=DIR"
 
 
 class MissingBlob(Exception):
@@ -393,14 +392,3 @@ class Store:
                         waiting = None
                     time.sleep(LOCK_POLL)
             yield
-
-    @contextlib.contextmanager
-    def space_errors(self, what: str) -> Iterator[None]:
-        """Turns the operating system's "no space left" into a ThawError that names the disk."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            where = error.filename2 or error.filename or self.top  # 2: where a copy goes
-            raise ThawError(f"{what}: the disk is full: {where}", remedy=MORE_SPACE) from error

@@ -15,6 +15,7 @@ from thaw.digest import Digest
 from thaw.errors import ThawError
 from thaw.files import remove
 from thaw.nodes import FileNode, TreeNode, from_proto
+from thaw.space import space_errors
 from thaw.store import MissingBlob, Store
 
 ACTION = Digest.of_bytes(b"an action")
@@ -347,19 +348,22 @@ def test_a_directory_that_cannot_be_the_cache_is_one_clear_error(tmp_path: Path)
 
 
 def test_a_full_disk_is_named_with_what_to_do(store: Store) -> None:
-    with pytest.raises(ThawError) as raised, store.space_errors("kernel"):
+    with pytest.raises(ThawError) as raised, space_errors("kernel", store.top):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert str(raised.value).startswith(f"kernel: the disk is full: {store.top}\n  next: ")
     assert "--disk-cache" in str(raised.value)
 
 
 def test_a_full_disk_is_the_one_that_was_written_to(store: Store) -> None:
-    with pytest.raises(ThawError, match=r"full: out/vm\.state"), store.space_errors("snapshot"):
+    with (
+        pytest.raises(ThawError, match=r"full: out/vm\.state"),
+        space_errors("snapshot", store.top),
+    ):
         raise OSError(errno.ENOSPC, "No space", "cas/ab/abc", None, "out/vm.state")
 
 
 def test_other_errors_of_the_system_are_not_called_a_full_disk(store: Store) -> None:
-    with pytest.raises(PermissionError), store.space_errors("kernel"):
+    with pytest.raises(PermissionError), space_errors("kernel", store.top):
         raise PermissionError(errno.EACCES, "Permission denied", "file")
 
 
