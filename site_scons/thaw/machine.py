@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw import yamlfile
+from thaw.errors import ThawError
 
 PACK = "/pack/"
 BUILT = ("bzImage", "rootfs.bin")  # what the builders put into the pack, beside the firmware
@@ -92,6 +93,12 @@ class Machine:
 
 def load(path: Path) -> Machine:
     """Read a machine.yaml, named by its folder. Raises ThawError with file and line."""
+    if not path.exists():
+        known = sorted(found.parent.name for found in path.parents[1].glob("*/machine.yaml"))
+        raise ThawError(
+            f"{path}: there is no such machine",
+            remedy=f"say MACHINE= and one of {', '.join(known)}, or describe a new one there",
+        )
     document = yamlfile.load_document(path, SCHEMA)
     value = document.value
     for where, cause, remedy in _contradictions(value):

@@ -150,3 +150,13 @@ def test_the_schema_is_one() -> None:
     assert set(yaml.safe_load((ROOT / "images/x86_64/machine.yaml").read_text())) <= set(
         machine.SCHEMA["properties"]
     )
+
+
+def test_a_machine_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/machine.yaml").touch()
+
+    with pytest.raises(ThawError, match=r"two/machine\.yaml: there is no such machine") as raised:
+        machine.load(tmp_path / "two/machine.yaml")
+
+    assert "one of one" in raised.value.remedy
