@@ -47,7 +47,7 @@ SCHEMA: dict[str, Any] = {
     "required": ["title", "arch", "machine", "cpu", "memory", "accel", "kernel", "prompt"],
     "properties": {
         "title": _LINE,
-        "arch": {"type": "string", "pattern": r"^\w+$"},
+        "arch": {"enum": ["x86_64"]},  # what qemu/recipes/qemu-options.sh builds
         "machine": _LINE,
         "cpu": _LINE,
         "memory": {"type": "string", "pattern": r"^[1-9]\d*[MG]$"},

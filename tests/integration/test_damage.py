@@ -1,6 +1,7 @@
 """A damaged cache heals by itself: what is not whole is set aside and made again, then used."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ TOP = Path(__file__).resolve().parents[2]
 
 def fresh(engine: Engine) -> Engine:
     """The same cache in a new process, which has checked nothing yet."""
-    type(engine.executor).__post_init__(engine.executor)
-    return engine
+    return replace(engine, executor=replace(engine.executor))
 
 
 @pytest.fixture

@@ -8,10 +8,7 @@ the same recipes.
 import hashlib
 import http.server
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -19,12 +16,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from checkout import TOP, scons
 
 from thaw import config, engine
 from thaw.nodes import TreeNode
 from thaw.step import Manifest
 
-THAW = Path(__file__).resolve().parents[2]
+THIS = f"THAW={TOP}"
 URL = "http://127.0.0.1:{port}/wasm-binaries.tar"
 SCONSTRUCT = """
 env = Environment(tools=["thaw"], toolpath=[ARGUMENTS["THAW"] + "/site_scons/site_tools"])
@@ -84,8 +82,8 @@ def _release(tree: Path, target: Path) -> None:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
     """URL and SHA-256 of the archive, served for as long as the tests run; its directory."""
     top = tmp_path_factory.mktemp("release")
-    thaw = engine.create(config.load(THAW, {}), THAW / "toolchains/bubblewrap.yaml")
-    thaw.run_toolchain(THAW / "toolchains/emscripten.yaml", top / "debian.json")
+    thaw = engine.create(config.load(TOP, {}), TOP / "toolchains/bubblewrap.yaml")
+    thaw.run_toolchain(TOP / "toolchains/emscripten.yaml", top / "debian.json")
     root = Manifest.read(top / "debian.json").outputs["root"]
     assert isinstance(root, TreeNode)
     archive = top / "wasm-binaries.tar"
@@ -103,7 +101,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
 def _project(top: Path, url: str, checksum: str) -> Path:
     """A project whose emsdk toolchain is this project's, with another archive."""
     (top / "toolchains").mkdir(parents=True)
-    text = (THAW / "toolchains/emsdk.yaml").read_text()
+    text = (TOP / "toolchains/emsdk.yaml").read_text()
     lines = []
     for line in text.splitlines():
         if line.strip().startswith("- url:"):
@@ -115,20 +113,9 @@ def _project(top: Path, url: str, checksum: str) -> Path:
             # A release is linked statically; Debian's LLVM looks for libraries' libraries.
             lines.append("  LD_LIBRARY_PATH: /opt/emsdk/upstream/lib")
     (top / "toolchains/emsdk.yaml").write_text("\n".join(lines) + "\n")
-    shutil.copy(THAW / "toolchains/emsdk.lock", top / "toolchains/emsdk.lock")
+    shutil.copy(TOP / "toolchains/emsdk.lock", top / "toolchains/emsdk.lock")
     (top / "SConstruct").write_text(SCONSTRUCT)
     return top
-
-
-def _scons(top: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "SCons", f"THAW={THAW}", *arguments],
-        cwd=top,
-        env={**os.environ, **environment},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
 
 
 def test_a_release_archive_cross_compiles_a_dependency(
@@ -137,9 +124,9 @@ def test_a_release_archive_cross_compiles_a_dependency(
     url, checksum, _ = release
     project = _project(tmp_path / "project", url, checksum)
 
-    done = _scons(project, "out")
+    done = scons(project, THIS, "out")
 
-    assert done.returncode == 0, done.stdout
+    assert done.code == 0, done.text
     manifest = json.loads((project / "out/manifests/wasm-zlib.json").read_text())
     assert "prefix" in manifest["outputs"]
     assert "platform" not in manifest
@@ -151,10 +138,10 @@ def test_an_archive_with_another_checksum_is_refused(
     url, _, _ = release
     project = _project(tmp_path / "project", url, "f" * 64)
 
-    done = _scons(project, "out/manifests/toolchain-emsdk.json")
+    done = scons(project, THIS, "out/manifests/toolchain-emsdk.json")
 
-    assert done.returncode == 2
-    assert "wrong checksum" in done.stdout
+    assert done.code == 2
+    assert "wrong checksum" in done.text
     assert not (project / "out/manifests/toolchain-emsdk.json").exists()
 
 
@@ -168,9 +155,11 @@ def test_what_an_installed_emsdk_makes_is_marked_not_shareable(
         archive.extractall(installed, filter="data")
     (installed / "install").rename(installed / "upstream")
 
-    done = _scons(project, "out/manifests/toolchain-emsdk.json", EMSDK=str(installed))
+    done = scons(
+        project, THIS, "out/manifests/toolchain-emsdk.json", environment={"EMSDK": str(installed)}
+    )
 
-    assert done.returncode == 0, done.stdout
+    assert done.code == 0, done.text
     manifest = json.loads((project / "out/manifests/toolchain-emsdk.json").read_text())
     assert manifest["platform"] == {"thaw-shareable": "no"}
     shutil.rmtree(installed)

@@ -2,27 +2,20 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from checkout import TOP, scons
+
 HERE = Path(__file__).resolve().parent
-THAW = HERE.parents[1]
 
 
 def test_a_foreign_sconstruct_builds_with_the_same_builders(tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(HERE / "foreign", project)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "SCons", f"THAW={THAW}"],
-        cwd=project,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    run = scons(project, f"THAW={TOP}")
 
-    assert done.returncode == 0, done.stdout
+    assert run.code == 0, run.text
     results = project / "results"
     assert (results / "said.txt").read_text() == "hello from a foreign project\n"
     assert (results / "hello.wasm").read_bytes().startswith(b"\0asm")

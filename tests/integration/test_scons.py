@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from checkout import TOP, scons
 
-THAW = Path(__file__).resolve().parents[2]
+THIS = f"THAW={TOP}"
 SCONSTRUCT = """
 env = Environment(tools=["thaw"], toolpath=[ARGUMENTS["THAW"] + "/site_scons/site_tools"])
 image = env.Toolchain(env.ThawData("toolchains/image.yaml"))
@@ -41,56 +41,43 @@ def project(tmp_path: Path) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "SCons", f"THAW={THAW}", *arguments]
-
-
-def scons(
-    top: Path, *arguments: str, environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        cwd=top,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return [sys.executable, "-m", "SCons", THIS, *arguments]
 
 
 def test_results_are_laid_out_and_told(project: Path) -> None:
-    done = scons(project)
+    done = scons(project, THIS)
 
-    assert done.returncode == 0, done.stdout
+    assert done.code == 0, done.text
     assert (project / "out/first.txt").read_text() == "SOME WORDS\n"
     assert (project / "out/second.txt").read_text() == "11\n"
-    assert "out/second.txt" in done.stdout
+    assert "out/second.txt" in done.text
 
 
 def test_an_edit_that_gives_the_same_bytes_stops_there(project: Path) -> None:
-    scons(project)
+    scons(project, THIS)
     (project / "words").write_text("SOME words\n")
 
-    done = scons(project)
+    done = scons(project, THIS)
 
-    assert "  out/first.txt" in done.stdout
-    assert "`out/second.txt' is up to date" in done.stdout
+    assert "  out/first.txt" in done.text
+    assert "`out/second.txt' is up to date" in done.text
 
 
 def test_a_failure_is_one_error_with_the_log_and_the_way_in(project: Path) -> None:
-    done = scons(project, "out/fails.txt")
+    done = scons(project, THIS, "out/fails.txt")
 
-    assert done.returncode == 2
-    assert done.stdout.count("fails: failed: exit code 3") == 1
-    assert "| the cause" in done.stdout
-    assert "look inside its sandbox:" in done.stdout
-    assert "Traceback" not in done.stdout
+    assert done.code == 2
+    assert done.text.count("fails: failed: exit code 3") == 1
+    assert "| the cause" in done.text
+    assert "look inside its sandbox:" in done.text
+    assert "Traceback" not in done.text
     assert not (project / "out/fails.txt").exists()
 
 
 def test_keep_going_builds_the_rest(project: Path) -> None:
-    done = scons(project, "-k", "out/fails.txt", "out/second.txt")
+    done = scons(project, THIS, "-k", "out/fails.txt", "out/second.txt")
 
-    assert done.returncode == 2
+    assert done.code == 2
     assert (project / "out/second.txt").exists()
 
 
@@ -130,12 +117,12 @@ def _children_of(pid: int) -> list[int]:
 def test_another_cache_builds_again_instead_of_trusting_manifests(
     project: Path, tmp_path: Path
 ) -> None:
-    scons(project, "out/first.txt")
+    scons(project, THIS, "out/first.txt")
 
-    done = scons(project, "-n", f"--disk-cache={tmp_path / 'other'}", "out/first.txt")
+    done = scons(project, THIS, "-n", f"--disk-cache={tmp_path / 'other'}", "out/first.txt")
 
-    assert "first" in done.stdout
-    assert "up to date" not in done.stdout
+    assert "first" in done.text
+    assert "up to date" not in done.text
 
 
 @pytest.mark.parametrize(
@@ -151,11 +138,11 @@ def test_a_wrong_configuration_names_file_and_line(
 ) -> None:
     (project / name).write_text(content)
 
-    done = scons(project)
+    done = scons(project, THIS)
 
-    assert done.returncode == 2
-    assert said in done.stdout
-    assert "Traceback" not in done.stdout
+    assert done.code == 2
+    assert said in done.text
+    assert "Traceback" not in done.text
 
 
 def test_a_missing_registry_is_told_before_anything_runs(project: Path, tmp_path: Path) -> None:
@@ -165,11 +152,11 @@ def test_a_missing_registry_is_told_before_anything_runs(project: Path, tmp_path
     (project / "npm.yaml").write_text(f"sources: {{nowhere: {source}}}\n")
     tools = tmp_path / "bin"
     tools.mkdir()  # neither npm nor apt on the PATH
-    environment = {"PATH": str(tools), "HOME": str(tmp_path)}
+    environment = {"PATH": str(tools), "HOME": str(tmp_path), "npm_config_registry": ""}
 
-    done = scons(project, f"--disk-cache={tmp_path / 'cache'}", environment=environment)
+    done = scons(project, THIS, f"--disk-cache={tmp_path / 'cache'}", environment=environment)
 
-    assert done.returncode == 2
-    assert "nowhere-1.0.tgz: cannot be fetched" in done.stdout
-    assert "--npm-registry=URL" in done.stdout
-    assert "[fetch]" not in done.stdout
+    assert done.code == 2
+    assert "nowhere-1.0.tgz: cannot be fetched" in done.text
+    assert "--npm-registry=URL" in done.text
+    assert "[fetch]" not in done.text

@@ -1,9 +1,10 @@
 """A clean clone of the checkout, built through the cache that the main build has filled."""
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,19 @@ class Run:
         return self._named("[cached]")
 
 
+def scons(top: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
+    """Run SCons in a directory; variables of ``environment`` come on top of this process's."""
+    done = subprocess.run(
+        [sys.executable, "-m", "SCons", *arguments],
+        cwd=top,
+        env={**os.environ, **(environment or {})},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return Run(done.returncode, done.stdout)
+
+
 @dataclass(frozen=True)
 class Clone:
     """A copy of the checkout's tracked files."""
@@ -37,11 +51,7 @@ class Clone:
     top: Path
 
     def scons(self, *arguments: str) -> Run:
-        command = [sys.executable, "-m", "SCons", *arguments]
-        done = subprocess.run(
-            command, cwd=self.top, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        return Run(done.returncode, done.stdout)
+        return scons(self.top, *arguments)
 
     def edit(self, name: str, change: Callable[[str], str]) -> None:
         path = self.top / name
