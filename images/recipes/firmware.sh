@@ -1,9 +1,8 @@
 #!/bin/bash
 # Take firmware files out of unpacked packages.
-# Usage: firmware.sh FILE...   Reads /deps/firmware/usr/share/, writes /out/firmware/
+# Usage: firmware.sh FILE...   Reads /deps/firmware/usr/share/, writes /out/FILE
 set -euo pipefail
 
-mkdir /out/firmware
 for file; do
     found=$(find /deps/firmware/usr/share/{seabios,qemu} -name "$file" -type f)
     if [ "$(grep -c . <<< "$found")" != 1 ]; then
@@ -11,5 +10,5 @@ for file; do
         echo "toolchains/firmware.yaml names the packages, machine.yaml the files" >&2
         exit 1
     fi
-    install -m 644 "$found" /out/firmware/
+    install -m 644 "$found" /out/
 done

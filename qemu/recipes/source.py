@@ -2,11 +2,13 @@
 
 Usage: source.py [DEBIAN-PATCH...]. Unpacks /src/qemu.tar.xz into /out/tree, applies the named
 patches of Debian's packaging (/src/qemu-debian.tar.xz), which its pruned archive needs, then every
-/src/patches/*.patch in order of name. A hunk must match exactly: with fuzz, a patch that lands in
+/src/patches/*.patch in order of name. /out/python is a copy of the tree's Python packages: who
+only talks to QEMU need not have all of it. A hunk must match exactly: with fuzz, a patch that lands in
 the wrong place would be found out by a guest only.
 """
 
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -60,6 +62,7 @@ def main(debian_patches: list[str]) -> None:
         apply(debian_patch(name))
     for patch in sorted((SRC / "patches").glob("*.patch")):
         apply(patch)
+    shutil.copytree(TREE / "python", "/out/python", symlinks=True)
 
 
 if __name__ == "__main__":

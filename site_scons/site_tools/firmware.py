@@ -10,7 +10,7 @@ def exists(env):
 
 
 def firmware(env, name, *, files, packages, toolchain):
-    """The named files of a toolchain of firmware packages: output ``firmware``, a directory."""
+    """The named files of a toolchain of firmware packages, each an output."""
     return env.ThawStep(
         name,
         toolchain=toolchain,
@@ -19,5 +19,5 @@ def firmware(env, name, *, files, packages, toolchain):
             "/deps/firmware": env.ThawOutput(packages, "root"),
             **env.ThawRecipe("images/recipes", "firmware.sh"),
         },
-        outputs=["firmware"],
+        outputs=files,
     )

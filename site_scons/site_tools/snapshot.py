@@ -23,9 +23,8 @@ def read_machine(env, path):
 
 def pack(env, machine, *, kernel, rootfs, firmware):
     """What the machine finds in /pack/: file name -> input."""
-    directory = env.ThawOutput(firmware, "firmware")
     return {
-        **{name: {**directory, "path": name} for name in machine.firmware},
+        **{name: env.ThawOutput(firmware, name) for name in machine.firmware},
         "bzImage": env.ThawOutput(kernel, "bzImage"),
         "rootfs.bin": env.ThawOutput(rootfs, "rootfs.bin"),
     }
@@ -42,7 +41,7 @@ def snapshot(env, name, *, machine, pack, qemu, qemu_source, toolchain, lay_out)
         argv=["python3", "/src/recipe/snapshot.py"],
         inputs={
             "/src/machine.json": {"json": machine.to_json()},
-            "/src/qmp": {**env.ThawOutput(qemu_source, "tree"), "path": "python"},
+            "/src/qmp": env.ThawOutput(qemu_source, "python"),
             f"/deps/qemu/{machine.program}": env.ThawOutput(qemu, machine.program),
             **{f"/pack/{file}": value for file, value in pack.items()},
             **env.ThawRecipe("images/recipes", "snapshot.py", "vm.py", "console.py"),

@@ -32,7 +32,10 @@ def read_sources(env, path):
 
 
 def qemu_source(env, name, listed, *, patches, toolchain):
-    """The source tree: Debian's archive, the patches of Debian it needs, then ours."""
+    """The source tree: Debian's archive, the patches of Debian it needs, then ours.
+
+    Outputs ``tree``, and ``python``, the part of it that speaks QEMU's protocols.
+    """
     inputs = {
         "/src/qemu.tar.xz": listed["qemu"],
         "/src/qemu-debian.tar.xz": listed["qemu-debian"],
@@ -44,5 +47,5 @@ def qemu_source(env, name, listed, *, patches, toolchain):
         toolchain=toolchain,
         argv=["python3", "/src/recipe/source.py", *listed.debian_patches],
         inputs=inputs,
-        outputs=["tree"],
+        outputs=["tree", "python"],
     )

@@ -6,11 +6,15 @@
     env.ThawStep(name, toolchain=..., argv=..., inputs=..., outputs=..., lay_out=...)
 
 Each returns the node of a manifest (see ``thaw.step``), which other steps take as an input:
-``env.ThawOutput(manifest, "name")``. Construction variables: THAW_OUT, the directory of all
-results (default ``out``); THAW_DATA, the directory with this project's recipes and toolchains.
+``env.ThawOutput(manifest, "name")``. ``env.ThawFiles(manifest)`` are the files that a step lays
+out: targets of their own, so that nobody gets files that were not asked for.
+
+Construction variables: THAW_OUT, the directory of all results (default ``out``); THAW_DATA, the
+directory with this project's recipes and toolchains.
 """
 
 import atexit
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -25,19 +29,30 @@ import SCons.Script
 from SCons.Action import Action
 from SCons.Node.Python import Value
 
-from thaw import config, engine, interrupt, progress, summary
+from thaw import config, engine, interrupt, layout, progress, summary
 from thaw.errors import ThawError
-from thaw.step import Step, files_of, record_path
+from thaw.records import record_path
+from thaw.step import Step, files_of
 
 KINDS = ("sources", "toolchain", "qemu", "kernel", "rootfs", "firmware", "snapshot", "bundle")
-KINDS += ("verify", "commands")
+KINDS += ("verify", "commands", "explain")
 
 OPTIONS = {
     "disk-cache": ("DIR", "directory of the cache (default: $XDG_CACHE_HOME/thaw)"),
     "distdir": ("DIR", "look for archives in this directory before the network"),
     "debian-mirror": ("URL", "base address of a Debian archive (default: the one apt uses)"),
     "npm-registry": ("URL", "address of the npm registry (default: the one npm uses)"),
+    "remote-cache": ("ADDRESS", "a remote cache: grpc://HOST:PORT, grpcs://... (docs/remote.md)"),
+    "remote-executor": ("ADDRESS", "a service that runs actions; it has a cache, too"),
+    "remote-upload": ("", "give results made here to the remote cache"),
+    "remote-instance": ("NAME", "instance name on the server"),
+    "remote-timeout": ("SECONDS", "how long a server may stay silent (default: 60)"),
+    "remote-header-file": ("FILE", "file with headers for the server, such as a token"),
+    "tls-ca": ("FILE", "certificates of the authorities to trust, instead of the system's"),
+    "tls-client-certificate": ("FILE", "certificate to show to the server"),
+    "tls-client-key": ("FILE", "its key"),
 }
+REMOTE_JOBS = 32  # actions under way at a time, where others run them
 
 _engine = None
 
@@ -50,6 +65,7 @@ def generate(env):
     env.AddMethod(thaw_step, "ThawStep")
     env.AddMethod(thaw_toolchain, "ThawToolchain")
     env.AddMethod(thaw_output, "ThawOutput")
+    env.AddMethod(thaw_files, "ThawFiles")
     env.AddMethod(thaw_data, "ThawData")
     env.AddMethod(thaw_recipe, "ThawRecipe")
     env.AddMethod(lambda env: reported(), "ThawReported")
@@ -67,8 +83,8 @@ def _once(env):
     if _engine is not None:
         return
     for name, (kind, text) in OPTIONS.items():
-        SCons.Script.AddOption(f"--{name}", dest=_variable(name), metavar=kind, nargs=1, help=text)
-    SCons.Script.SetOption("num_jobs", os.cpu_count() or 1)
+        how = {"metavar": kind, "nargs": 1} if kind else {"action": "store_true"}
+        SCons.Script.AddOption(f"--{name}", dest=_variable(name), help=text, **how)
     if not SCons.Script.GetOption("no_exec"):
         os.makedirs(env["THAW_OUT"], exist_ok=True)  # SCons would announce it
     SCons.Script.SConsignFile(os.path.join(env["THAW_OUT"], ".sconsign"))
@@ -79,7 +95,11 @@ def _once(env):
     values = {name: SCons.Script.GetOption(name) for name in map(_variable, OPTIONS)}
     with reported():
         settings = config.load(Path.cwd(), values)
-        _engine = engine.create(settings, _SITE.parent / "toolchains" / "bubblewrap.yaml")
+        cores = os.cpu_count() or 1
+        SCons.Script.SetOption("num_jobs", REMOTE_JOBS if settings.remote_executor else cores)
+        jobs = SCons.Script.GetOption("num_jobs")
+        bubblewrap = _SITE.parent / "toolchains" / "bubblewrap.yaml"
+        _engine = engine.create(settings, bubblewrap, jobs)
     if not SCons.Script.GetOption("no_exec"):
         atexit.register(_summary)
 
@@ -90,7 +110,10 @@ def _variable(option):
 
 def _summary():
     failed = bool(SCons.Script.GetBuildFailures())
-    text = summary.text(progress.finished, progress.results, failed)
+    lines = engine.traffic(_engine)
+    text = summary.text(progress.finished, progress.results, lines, failed)
+    for server in _engine.servers:
+        server.close()
     if text and not SCons.Script.GetOption("silent"):
         print(text)
 
@@ -138,30 +161,49 @@ def thaw_step(
     which SCons sees whether it is there: ``{"bundle": "out/bundle/index.html"}``. ``hint`` tells
     in the summary what to do with the result.
     """
-    lay_out = lay_out or {}
-    directories = {output: os.path.dirname(lay_out[output]) for output in trees}
     step = Step(
         name=name,
         argv=tuple(argv),
         toolchain=_path(toolchain),
         inputs=inputs,
         outputs=tuple(outputs),
-        lay_out={**lay_out, **directories},
         **more,
     )
     sources = [toolchain, Value(step.to_json()), Value(_generation())]
     for path in files_of(inputs.values()):
         sources += _listing(path) if os.path.isdir(path) else [env.File(_relative(path))]
-    targets = env.Command(
-        [manifest_path(env, name), *lay_out.values()],
-        sources,
-        Action(_run_step, _announce),
-        THAW_STEP=step,
-        THAW_HINT=hint,
+    (target,) = env.Command(
+        manifest_path(env, name), sources, Action(_run_step, _announce), THAW_STEP=step
     )
-    records = [str(record_path(Path(manifest_path(env, name))))]
-    env.Clean(targets, [*directories.values(), *records])
-    return targets[0]
+    _clean_with(env, target, record_path)
+    target.attributes.thaw_files = [target]
+    if lay_out:
+        wanted = {o: os.path.dirname(p) if o in trees else p for o, p in lay_out.items()}
+        target.attributes.thaw_files = _lay_out(env, target, list(lay_out.values()), wanted, hint)
+    return target
+
+
+def _lay_out(env, manifest, files, wanted, hint):
+    """Targets for what a person wants as files. ``wanted``: output -> file or directory."""
+    targets = env.Command(
+        files, manifest, Action(_run_lay_out, _announce), THAW_LAY_OUT=wanted, THAW_HINT=hint
+    )
+    env.Clean(targets, list(wanted.values()))
+    _clean_with(env, targets, layout.stamps_path, manifest)
+    if layout.is_touched(Path(manifest.get_path())):
+        env.AlwaysBuild(targets)
+    return targets
+
+
+def _clean_with(env, targets, companion, manifest=None):
+    """Have ``scons -c`` remove a manifest's companion too."""
+    path = Path((manifest or targets).get_path())
+    env.Clean(targets, str(companion(path)))
+
+
+def thaw_files(env, manifest):
+    """What a step lays out as files; the manifest of a step that lays nothing out."""
+    return manifest.attributes.thaw_files
 
 
 def thaw_toolchain(env, description):
@@ -172,8 +214,9 @@ def thaw_toolchain(env, description):
         manifest_path(env, f"toolchain-{name}"),
         [_relative(description), _relative(lock), Value(_generation())],
         Action(_run_toolchain, _announce),
+        THAW_TOOLCHAIN=str(description),
     )
-    env.Clean(target, str(record_path(Path(str(target)))))
+    _clean_with(env, target, record_path)
     with reported():
         if engine.uses_installed(Path(description)):
             env.AlwaysBuild(target)
@@ -222,24 +265,37 @@ def _dry_run():
 
 def _run_step(target, source, env):
     step = env["THAW_STEP"]
-    _run(step.name, target[0], lambda path: _engine.run_step(step, path))
-    for path in step.lay_out.values():
-        progress.results[path] = env["THAW_HINT"]
+    with _errors(step.name, target[0]):
+        _done(step.name, _engine.run_step(step, Path(target[0].get_path())))
+
+
+def _run_lay_out(target, source, env):
+    wanted = {output: Path(path) for output, path in env["THAW_LAY_OUT"].items()}
+    with _errors(str(target[0]), target[0]):
+        _engine.lay_out(Path(source[0].get_path()), wanted)
+    for path in wanted.values():
+        progress.results[str(path)] = env["THAW_HINT"]
 
 
 def _run_toolchain(target, source, env):
     description = Path(str(source[0]))
     name = f"toolchain {description.stem}"
-    _run(name, target[0], lambda path: _engine.run_toolchain(description, path))
+    with _errors(name, target[0]):
+        _done(name, _engine.run_toolchain(description, Path(target[0].get_path())))
 
 
-def _run(name, target, run):
+def _done(name, result):
+    progress.record(progress.Done(name, result.outcome, result.seconds))
+
+
+@contextlib.contextmanager
+def _errors(name, target):
+    """Turns the engine's errors into SCons' own."""
     try:
-        result = run(Path(target.get_path()))
+        yield
     except interrupt.Interrupted as error:
         raise SCons.Errors.BuildError(target, f"{name}: interrupted", 130, 130) from error
     except ThawError as error:
         raise SCons.Errors.BuildError(target, str(error), 2, 2) from error
     except OSError as error:
         raise SCons.Errors.BuildError(target, engine.explain_os_error(name, error), 2, 2) from error
-    progress.record(progress.Done(name, "cached" if result.cached else "built", result.seconds))

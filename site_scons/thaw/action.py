@@ -13,7 +13,7 @@ from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execu
 
 from thaw.digest import Digest
 from thaw.nodes import SOURCE_DATE_EPOCH, Node, TreeNode, build_tree, encode, to_proto
-from thaw.store import Store
+from thaw.sandbox import USER_ID
 
 BASE_ENVIRONMENT = {
     "HOME": "/tmp",
@@ -23,6 +23,15 @@ BASE_ENVIRONMENT = {
     "PYTHONPYCACHEPREFIX": "/tmp/pyc",
     "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),
     "TZ": "UTC",
+}
+
+# What a machine that runs it must be, and as whom it runs: the first two are of the API's platform
+# lexicon, the others buildbox' own.
+BASE_PLATFORM = {
+    "ISA": "x86-64",
+    "OSFamily": "linux",
+    "unixGID": str(USER_ID),
+    "unixUID": str(USER_ID),
 }
 
 
@@ -36,7 +45,7 @@ class Action:
     inputs: absolute path in the sandbox -> artifact, read-only
     outputs: names below /out that must exist afterwards
     environment: added to BASE_ENVIRONMENT
-    platform: platform properties, for remote workers and for "not shareable"
+    platform: properties added to BASE_PLATFORM, such as "not shareable"
     use_ccache: mount the shared compiler cache; it may change the time taken, never the result
     timeout: seconds; not part of the digest
     """
@@ -59,7 +68,7 @@ class Action:
         platform = reapi.Platform(
             properties=[
                 reapi.Platform.Property(name=name, value=value)
-                for name, value in sorted(self.platform.items())
+                for name, value in sorted({**BASE_PLATFORM, **self.platform}.items())
             ]
         )
         environment = sorted(self.full_environment.items())
@@ -74,20 +83,34 @@ class Action:
             platform=platform,
         )
 
-    def store_in(self, store: Store) -> Digest:
-        """Store the Action, Command and input root messages; the Action's digest.
+    def encode(self, root: bytes) -> "Encoded":
+        """The action as messages. ``root``: the encoded Directory of the toolchain's root."""
+        blobs: dict[Digest, bytes] = {}
 
-        Raises MissingBlob when the toolchain's root directory is not in the store.
-        """
-        empty = store.put_bytes(b"")
+        def save(data: bytes) -> Digest:
+            digest = Digest.of_bytes(data)
+            blobs[digest] = data
+            return digest
+
+        empty = save(b"")
         work = {path: TreeNode(empty, empty) for path in ("/build", "/out", "/tmp")}
-        input_root = build_tree(
-            {**work, **self.inputs}, store.put_bytes, store.read(self.toolchain.root)
-        )
+        input_root = build_tree({**work, **self.inputs}, save, root)
         command = self.command()
         action = reapi.Action(
-            command_digest=to_proto(store.put_bytes(encode(command))),
+            command_digest=to_proto(save(encode(command))),
             input_root_digest=to_proto(input_root),
             platform=command.platform,
         )
-        return store.put_bytes(encode(action))
+        return Encoded(save(encode(action)), blobs)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An action's digest, and what a server needs of it besides the artifacts it names.
+
+    blobs: the Action and Command messages, and those Directory messages of the input root that
+        are not part of an artifact
+    """
+
+    digest: Digest
+    blobs: Mapping[Digest, bytes]

@@ -24,6 +24,16 @@ class Config:
     distdir: tuple[str, ...] = ()
     debian_mirror: tuple[str, ...] = ()
     npm_registry: str = ""
+    max_size: str = ""
+    remote_cache: str = ""
+    remote_executor: str = ""
+    remote_upload: bool = False
+    remote_instance: str = ""
+    remote_timeout: int = 60
+    remote_header_file: str = ""
+    tls_ca: str = ""
+    tls_client_certificate: str = ""
+    tls_client_key: str = ""
 
     @property
     def cache_directory(self) -> Path:
@@ -42,6 +52,16 @@ SCHEMA: dict[str, Any] = {
         "distdir": _LIST,
         "debian-mirror": _LIST,
         "npm-registry": {"type": "string"},
+        "max-size": {"type": ["string", "integer"]},
+        "remote-cache": {"type": "string"},
+        "remote-executor": {"type": "string"},
+        "remote-upload": {"type": "boolean"},
+        "remote-instance": {"type": "string"},
+        "remote-timeout": {"type": "integer", "minimum": 1},
+        "remote-header-file": {"type": "string"},
+        "tls-ca": {"type": "string"},
+        "tls-client-certificate": {"type": "string"},
+        "tls-client-key": {"type": "string"},
     },
 }
 

@@ -1,13 +1,17 @@
 """Digests: SHA-256 and size, as the Remote Execution API names content."""
 
 import hashlib
+import os
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 CHUNK = 1 << 20
 UNKNOWN_SIZE = -1  # of a file from outside that only its SHA-256 is known of
+
+_buffers = threading.local()  # one for each thread: making a new one for each file costs more
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -38,3 +42,18 @@ class Digest:
         with open(path, "rb") as stream:
             hasher = hashlib.file_digest(stream, "sha256")
             return cls(hasher.hexdigest(), stream.tell())
+
+    @classmethod
+    def of_descriptor(cls, descriptor: int) -> Self:
+        """Reads an open file from where it is to its end. Raises OSError."""
+        try:
+            buffer: memoryview = _buffers.own
+        except AttributeError:
+            buffer = _buffers.own = memoryview(bytearray(CHUNK))
+        size = os.readv(descriptor, [buffer])
+        hasher, last = hashlib.sha256(buffer[:size]), size
+        while last:
+            last = os.readv(descriptor, [buffer])
+            hasher.update(buffer[:last])
+            size += last
+        return cls(hasher.hexdigest(), size)

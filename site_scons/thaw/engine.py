@@ -1,21 +1,29 @@
 """Puts the engine together from the settings."""
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from thaw import sandbox, toolchain
+from thaw import progress, sandbox, toolchain
+from thaw.artifacts import Artifacts
 from thaw.config import Config
 from thaw.errors import ThawError
 from thaw.executor import Executor
 from thaw.fetch import Fetcher
-from thaw.nodes import TreeNode
+from thaw.local import LocalRunner
+from thaw.nodes import Node, TreeNode
 from thaw.step import Engine
-from thaw.store import Store
+from thaw.store import MissingBlob, Store
+
+if TYPE_CHECKING:
+    from thaw.remote.service import Remote
 
 
-def create(config: Config, bubblewrap: Path) -> Engine:
+def create(config: Config, bubblewrap: Path, jobs: int) -> Engine:
     """An engine on the cache directory of ``config``.
 
     bubblewrap: the toolchain description that serves where the host has none
+    jobs: how many actions may run here at a time
     """
     store = Store(config.cache_directory)
     distdirs = [Path(directory).expanduser() for directory in config.distdir]
@@ -38,18 +46,85 @@ def create(config: Config, bubblewrap: Path) -> Engine:
         if found and not sandbox.fault(found):  # it may be too old for some options
             return found
         locked = toolchain.read(bubblewrap)
-        digest = toolchain.action_digest(locked, store)
-        result = executor.builtin(
-            "bubblewrap",
-            digest,
-            lambda: {"root": toolchain.unpack(locked, store, fetcher)},
-        )
-        root = result.outputs["root"]
-        assert isinstance(root, TreeNode)  # toolchain.unpack makes nothing else
+        key = toolchain.action_digest(locked, store)
+
+        def tree() -> TreeNode:
+            def make() -> dict[str, Node]:
+                return {"root": toolchain.unpack(locked, store, fetcher)}
+
+            root = executor.builtin("bubblewrap", key, make, whole=True).outputs["root"]
+            assert isinstance(root, TreeNode)  # toolchain.unpack makes nothing else
+            here.verifier.check([root])
+            return root
+
+        try:
+            root = tree()
+        except MissingBlob as error:
+            progress.say(f"[damage] bubblewrap: {error}: set aside, made again")
+            root = tree()
         return sandbox.locked_bwrap(store.unpacked(root))
 
-    executor = Executor(store, find_bwrap)
-    return Engine(store, fetcher, executor)
+    cache, service = _servers(config)
+    artifacts = Artifacts(store, cache)
+    # With a service many actions are under way, but this machine still runs few at a time.
+    here = LocalRunner(artifacts, find_bwrap, jobs if service is None else os.cpu_count() or 1)
+    elsewhere = None
+    if service is not None:
+        from thaw.remote.runner import RemoteRunner
+
+        elsewhere = RemoteRunner(artifacts, service)
+    executor = Executor(artifacts, here, elsewhere, upload=config.remote_upload)
+    servers = [] if cache is None else [cache]
+    if service is not None and service is not cache:
+        servers.append(service)
+    return Engine(store, fetcher, executor, servers)
+
+
+def _servers(config: Config) -> "tuple[Remote | None, Remote | None]":
+    """The server that has artifacts, and the one that runs actions. May be the same."""
+    cache, executor = config.remote_cache or config.remote_executor, config.remote_executor
+    if not cache:
+        if config.remote_upload:
+            raise ThawError(
+                "--remote-upload: there is no remote cache to upload to",
+                remedy="name one with --remote-cache=grpc://HOST:PORT",
+            )
+        return None, None
+    from thaw.remote import settings  # late: gRPC takes a while to import
+    from thaw.remote.service import Remote
+
+    def connect(option: str, address: str) -> Remote:
+        return Remote(
+            settings.parse(
+                option,
+                address,
+                instance=config.remote_instance,
+                timeout=config.remote_timeout,
+                header_file=config.remote_header_file,
+                tls_ca=config.tls_ca,
+                tls_client_certificate=config.tls_client_certificate,
+                tls_client_key=config.tls_client_key,
+            )
+        )
+
+    first = connect("--remote-cache" if config.remote_cache else "--remote-executor", cache)
+    if not executor or executor == cache:
+        return first, first if executor else None
+    return first, connect("--remote-executor", executor)
+
+
+def traffic(engine: Engine) -> list[str]:
+    """What went over the network to and from servers, for people."""
+    lines = []
+    for server in engine.servers:
+        count = server.traffic
+        received, sent = progress.size(count.downloaded), progress.size(count.uploaded)
+        lines.append(
+            f"{server.settings.address}: {count.results} results;"
+            f" {received} received ({count.blobs_downloaded} blobs),"
+            f" {sent} sent ({count.blobs_uploaded} blobs)"
+        )
+    return lines
 
 
 def uses_installed(description: Path) -> bool:

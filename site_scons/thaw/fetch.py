@@ -6,31 +6,26 @@ npm registry, or the source's own URL. Only bytes with the right digest ever ent
 """
 
 import base64
-import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
-
 from thaw import interrupt, registries
-from thaw.digest import UNKNOWN_SIZE, Digest
+from thaw.digest import Digest
 from thaw.errors import ThawError
 from thaw.progress import Counter, counter, say, size
 from thaw.store import Store
 
-CHUNK = 1 << 16  # bytes: how often Ctrl-C is looked at on a slow line
+if TYPE_CHECKING:
+    from thaw.download import Failure
+
 ATTEMPTS = 3  # at a download that breaks off
-RETRIES = Retry(total=2, backoff_factor=0.5, status_forcelist=[429, 500, 502, 503, 504])
 PARALLEL = 6
-TIMEOUT = (10, 30)  # seconds to connect, and between two reads
 
 
 @dataclass(frozen=True)
@@ -135,69 +130,32 @@ class Fetcher:
             return [f"{registry}/{name}/-/{source.name}"] if registry else []
         return [source.url] if source.url else []
 
-    def _download(self, source: Source, address: str, progress: Counter) -> "_Failure | None":
+    def _download(self, source: Source, address: str, progress: Counter) -> "Failure | None":
         """Download and check one address. What went wrong, or None."""
+        from thaw.download import Failure, download  # late: see there
+
         interrupt.check()
-        wanted, received, begun = source.digest, 0, False
-        with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(self.store.temporary_file())
-            try:
-                session = stack.enter_context(_session())
-                reply = stack.enter_context(session.get(address, stream=True, timeout=TIMEOUT))
-                reply.raise_for_status()
-                begun = True
-                with open(temporary, "wb") as stream:
-                    for chunk in reply.iter_content(CHUNK):
-                        interrupt.check()
-                        stream.write(chunk)
-                        received += len(chunk)
-                        progress.add(len(chunk))
-                        if received > wanted.size != UNKNOWN_SIZE:
-                            progress.add(-received)
-                            return _Failure(f"wrong file: more than the {wanted.size} bytes locked")
-            except requests.RequestException as error:
-                progress.add(-received)
-                return _Failure("broken off before its end" if begun else _in_a_line(error), begun)
+        wanted = source.digest
+        with self.store.temporary_file() as temporary:
+            failure = download(address, temporary, wanted.size, progress)
+            if failure:
+                return failure
             got = Digest.of_file(temporary)
             if got.hash != wanted.hash:
-                progress.add(-received)
+                progress.add(-got.size)
                 if got.size < wanted.size:
-                    return _Failure(f"truncated: {got.size} of {wanted.size} bytes")
-                return _Failure(f"wrong checksum: locked sha256 {wanted.hash}, got {got.hash}")
+                    return Failure(f"truncated: {got.size} of {wanted.size} bytes")
+                return Failure(f"wrong checksum: locked sha256 {wanted.hash}, got {got.hash}")
             if source.integrity and source.integrity != _integrity(temporary):
-                return _Failure(f"wrong integrity: locked {source.integrity}")
+                return Failure(f"wrong integrity: locked {source.integrity}")
             self.store.put_file(temporary, move=True)
             return None
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Why an address did not give the file, and whether asking it again may help."""
-
-    cause: str
-    may_pass: bool = False
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
-    # Archives are wanted as they lie there, not with a transfer's compression taken off.
-    session.headers["Accept-Encoding"] = "identity"
-    return session
 
 
 def _integrity(path: Path) -> str:
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha512").digest()
     return f"sha512-{base64.b64encode(digest).decode()}"
-
-
-def _in_a_line(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"HTTP {error.response.status_code} {error.response.reason}"
-    reason = getattr(error.args[0], "reason", error) if error.args else error
-    return f"{type(error).__name__}: {reason}".splitlines()[0]
 
 
 def _unobtainable(source: Source, failures: Sequence[str]) -> ThawError:

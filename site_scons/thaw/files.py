@@ -1,8 +1,10 @@
 """Operations on files that leave nothing half done, or say where they failed."""
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -17,6 +19,17 @@ def copy_file(source: Path, target: Path, executable: bool = False) -> None:
         except OSError:
             shutil.copyfileobj(reader, writer, CHUNK)
         os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
+
+
+def open_regular(path: Path | str) -> int:
+    """A descriptor of a regular file, never of what a link points to. Raises OSError."""
+    # Not blocking: something may have put a FIFO there.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -35,6 +48,15 @@ def write_atomically(path: Path, data: bytes) -> None:
         if isinstance(error, OSError):
             error.filename = error.filename or str(path)
         raise
+
+
+def move_away(path: Path | str, to: Path | str) -> None:
+    """Rename, though it be a directory that nobody may write to. Raises OSError."""
+    try:
+        os.rename(path, to)
+    except PermissionError:
+        os.chmod(path, 0o755)
+        os.rename(path, to)
 
 
 def remove(path: Path) -> None:

@@ -14,10 +14,11 @@ def prefix_for(store: Path) -> str:
     return f"thaw-{os.getuid()}-{name}-"
 
 
-def left_behind(store: Path) -> list[Path]:
-    """Build directories of a store, as processes that were killed leave them."""
-    ours = os.getuid()
-    return [path for path in SHM.glob(f"{prefix_for(store)}*") if path.lstat().st_uid == ours]
+def of_store(store: Path) -> dict[Path, str]:
+    """A store's build directories, and the rest of the name of each: who made it."""
+    ours, prefix = os.getuid(), prefix_for(store)
+    found = [path for path in SHM.glob(f"{prefix}*") if path.lstat().st_uid == ours]
+    return {path: path.name.removeprefix(prefix) for path in found}
 
 
 def is_plenty() -> bool:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 PLAIN_INTERVAL = 30.0  # seconds between lines about the same work when not on a terminal
 
@@ -17,7 +19,7 @@ class Done:
     """One finished action, for the summary. ``seconds`` of wall time in this run."""
 
     name: str
-    outcome: str  # "built" or "cached"
+    outcome: str  # as in thaw.executor.Result
     seconds: float
 
 
@@ -26,19 +28,26 @@ results: dict[str, str] = {}  # path laid out in this run -> what to do with it
 _lock = threading.Lock()
 
 
+def _tqdm() -> "type[tqdm[Any]]":
+    from tqdm import tqdm  # late: a build with nothing to do shows no progress
+
+    return tqdm
+
+
 def say(text: str) -> None:
     """Print a line without tearing a progress bar apart."""
     with _lock:
-        tqdm.write(text, file=sys.stdout)
+        _tqdm().write(text, file=sys.stdout)
         sys.stdout.flush()
 
 
 def record(done: Done) -> None:
     finished.append(done)
-    if done.outcome == "built":
-        say(f"[built]  {done.name}  {duration(done.seconds)}")
+    remotely = "  remotely" if done.outcome.startswith("remote") else ""
+    if done.outcome.endswith("built"):
+        say(f"[built]  {done.name}  {duration(done.seconds)}{remotely}")
     else:
-        say(f"[cached] {done.name}")
+        say(f"[cached] {done.name}{remotely}")
 
 
 def duration(seconds: float) -> str:
@@ -66,7 +75,7 @@ class Counter:
         self._last = time.monotonic()
         self._lock = threading.Lock()
         self._terminal = sys.stderr.isatty()
-        self._bar = tqdm(
+        self._bar = _tqdm()(
             total=total,
             desc=what,
             unit=unit,
@@ -103,7 +112,7 @@ class Ticker:
         self._name, self._start = name, time.monotonic()
         self._last = self._start
         self._terminal = sys.stderr.isatty()
-        self._bar = tqdm(
+        self._bar = _tqdm()(
             bar_format="{desc}", leave=False, disable=not self._terminal, dynamic_ncols=True
         )
 

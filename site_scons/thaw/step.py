@@ -8,21 +8,28 @@ gives the same bytes gives the same manifest, and what depends on it stays as it
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from thaw import progress
+from thaw import layout, progress, records
 from thaw import toolchain as toolchains
 from thaw.action import Action
+from thaw.digest import Digest
 from thaw.errors import ThawError
-from thaw.executor import Executor, Result
+from thaw.executor import NOT_SHAREABLE, Executor, Result
 from thaw.fetch import Fetcher, Source
 from thaw.files import write_atomically
 from thaw.nodes import FileNode, Node, TreeNode, node_from_json
 from thaw.space import space_errors
 from thaw.store import MissingBlob, Store
+from thaw.trace import span
+
+if TYPE_CHECKING:
+    from thaw.remote.service import Remote
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,10 @@ class Step:
     inputs: path in the sandbox -> one of
         {"file": path} a file of the checkout
         {"dir": path} a directory of the checkout
-        {"manifest": path, "output": name} an output of another step; with "path", that part
-            of a directory
+        {"manifest": path, "output": name} an output of another step
         {"json": value} a file with these data
         {"source": {name, sha256, size, debian|npm|url}} a locked file from outside
     outputs: names below /out
-    lay_out: output name -> path where a person wants it as a file
     environment, platform, use_ccache, timeout: as in ``Action``
     """
 
@@ -49,7 +54,6 @@ class Step:
     toolchain: str
     inputs: Mapping[str, Mapping[str, Any]]
     outputs: tuple[str, ...]
-    lay_out: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
     use_ccache: bool = False
@@ -111,48 +115,77 @@ class Engine:
     store: Store
     fetcher: Fetcher
     executor: Executor
+    servers: Sequence["Remote"] = ()
 
-    def run_step(self, step: Step, target: Path) -> Result:
-        """Run a step, write its manifest and lay its files out.
+    def run_step(self, step: Step, target: Path, *, whole: bool = False) -> Result:
+        """Run a step and write its manifest. With ``whole``, its outputs are here afterwards.
 
         Raises ThawError, Interrupted. On an error the manifest is as it was.
         """
-        with self._problems(step.name):
-            for _ in range(len(step.inputs) + 2):
-                try:
-                    return self._try_step(step, target)
-                except MissingBlob as error:
-                    progress.say(f"[damage] {step.name}: {error}: set aside, made again")
-                    self._heal({step.toolchain, *manifests_of(step.inputs.values())})
-            return self._try_step(step, target)
+        manifests = {step.toolchain, *manifests_of(step.inputs.values())}
+        return self._healed(step.name, manifests, lambda: self._try_step(step, target, whole))
 
-    def _try_step(self, step: Step, target: Path) -> Result:
+    def _try_step(self, step: Step, target: Path, whole: bool) -> Result:
         """As ``run_step``, but raises MissingBlob when something in the store is damaged."""
-        action, sources = self._action(step)
-        result = self.executor.run(action, lambda: self.fetcher.ensure(sources, step.name))
-        for name, path in step.lay_out.items():
-            self.store.lay_out(result.outputs[name], Path(path))
-        Manifest(result.outputs, platform=action.platform).write(target)
-        _record(target, {"step": step.to_json()})
+        with span(step.name, "action"):
+            with span(step.name, "key"), self.store.using():
+                action, sources = self._action(step)
+            result = self.executor.run(
+                action, lambda: self.fetcher.ensure(sources, step.name), whole=whole
+            )
+            Manifest(result.outputs, platform=action.platform).write(target)
+            records.save_step(target, step, action, result, self.store)
         return result
 
+    def lay_out(self, manifest: Path, outputs: Mapping[str, Path]) -> None:
+        """Have outputs of a step as files: output name -> path. Raises ThawError, Interrupted."""
+
+        def copy() -> None:
+            found = Manifest.read(manifest)
+            nodes = {name: found.output(name, str(manifest)) for name in outputs}
+            self.executor.artifacts.bring(nodes.values(), what)
+            with span(what, "lay-out"):
+                for name, path in outputs.items():
+                    self.store.lay_out(nodes[name], path)
+            layout.write_stamps(manifest, outputs.values())
+
+        what = manifest.stem
+        self._healed(what, {str(manifest)}, copy)
+
+    def _healed(self, name: str, manifests: Collection[str], run: Callable[[], Done]) -> Done:
+        """Run something; what it finds damaged among the manifests' artifacts is made again."""
+        with self._problems(name):
+            for _ in range(len(manifests) + 1):
+                try:
+                    return run()
+                except MissingBlob as error:
+                    progress.say(f"[damage] {name}: {error}: set aside, made again")
+                    self._heal(manifests)
+            return run()
+
     def _heal(self, manifests: Iterable[str]) -> None:
-        """Make again what is no longer whole in the store, by the steps that made it."""
+        """Make again what is nowhere whole, by the steps that made it."""
         for path in sorted(manifests):
             manifest = Manifest.read(path)
-            if all(map(self.store.complete, manifest.outputs.values())):
-                continue
             try:
-                record = json.loads(record_path(Path(path)).read_text())
-            except (OSError, ValueError) as error:
+                self.executor.artifacts.bring(manifest.outputs.values(), Path(path).stem)
+                continue
+            except MissingBlob:
+                record = records.load(Path(path))
+            if record is None:
                 raise ThawError(
                     f"{path}: its artifacts are damaged, and how they were made is not known",
                     remedy="remove out/ and build again",
-                ) from error
-            if "toolchain" in record:
-                self.run_toolchain(Path(record["toolchain"]), Path(path))
+                )
+            if record.toolchain:
+                self.run_toolchain(Path(record.toolchain), Path(path), whole=True)
             else:
-                self.run_step(Step.from_json(record["step"]), Path(path))
+                self.run_step(Step.from_json(record.step), Path(path), whole=True)
+
+    def plan(self, step: Step) -> tuple[Action, Digest]:
+        """The action that a step asks for now, and its key. Raises ThawError, MissingBlob."""
+        action, _ = self._action(step)
+        return action, action.encode(self.store.read(action.toolchain.root)).digest
 
     def _action(self, step: Step) -> tuple[Action, list[Source]]:
         """The action, whose inputs are in the store, but for the locked files from outside."""
@@ -163,8 +196,7 @@ class Engine:
         for path, value in sorted(step.inputs.items()):
             if "manifest" in value:
                 manifest = Manifest.read(value["manifest"])
-                node = manifest.output(value["output"], value["manifest"])
-                inputs[path] = self.store.part(node, value["path"]) if "path" in value else node
+                inputs[path] = manifest.output(value["output"], value["manifest"])
                 platform.update(manifest.platform)
             else:
                 inputs[path] = self._input(value, sources)
@@ -206,30 +238,22 @@ class Engine:
         sources.append(source)
         return FileNode(source.digest)
 
-    def run_toolchain(self, description: Path, target: Path) -> Result:
+    def run_toolchain(self, description: Path, target: Path, *, whole: bool = False) -> Result:
         """Make a toolchain's tree and write its manifest. Raises ThawError, Interrupted."""
         toolchain = toolchains.read(description)
+        name = f"toolchain {toolchain.name}"
 
         def make() -> dict[str, Node]:
-            self.executor.bwrap()  # a machine that can't build must not download for nothing
+            self.executor.here.bwrap()  # a machine that can't build must not download for nothing
             return {"root": toolchains.unpack(toolchain, self.store, self.fetcher)}
 
-        platform = {"thaw-shareable": "no"} if toolchain.installed else {}
-        with self._problems(f"toolchain {toolchain.name}"):
+        platform = NOT_SHAREABLE if toolchain.installed else {}
+        with self._problems(name), span(name, "action"):
             key = toolchains.action_digest(toolchain, self.store)
-            result = self.executor.builtin(f"toolchain {toolchain.name}", key, make)
+            result = self.executor.builtin(name, key, make, shared=not platform, whole=whole)
             Manifest(result.outputs, toolchain.environment, platform).write(target)
-            _record(target, {"toolchain": str(description)})
+            records.save_toolchain(target, description, toolchain, result, self.store)
         return result
-
-
-def record_path(manifest: Path) -> Path:
-    """Where it is written how a manifest's artifacts were made, in case they get damaged."""
-    return manifest.with_suffix(".step")
-
-
-def _record(manifest: Path, value: Mapping[str, str]) -> None:
-    write_atomically(record_path(manifest), json.dumps(value).encode())
 
 
 def manifests_of(inputs: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
-from debian.arfile import ArError
-from debian.debfile import DebError, DebFile
 
 from thaw import interrupt, progress, yamlfile
 from thaw.digest import UNKNOWN_SIZE, Digest
@@ -42,6 +40,7 @@ SCHEMA: dict[str, Any] = {
         "packages": {"type": "array", "items": {"type": "string"}},
         "links": {"type": "object", "additionalProperties": {"type": "string"}},
         "files": {"type": "object", "additionalProperties": {"type": "string"}},
+        "drop": {"type": "array", "items": {"type": "string"}},
         "env": {"type": "object", "additionalProperties": {"type": "string"}},
         "archives": {
             "type": "array",
@@ -144,7 +143,7 @@ def action_digest(toolchain: Toolchain, store: Store) -> Digest:
     """The key of the tree: every package and everything the yaml adds."""
     recipe = {
         key: toolchain.spec[key]
-        for key in ("links", "files", "archives")
+        for key in ("links", "files", "drop", "archives")
         if key in toolchain.spec and not (key == "archives" and toolchain.installed)
     }
     command = reapi.Command(
@@ -158,10 +157,10 @@ def action_digest(toolchain: Toolchain, store: Store) -> Digest:
     if toolchain.installed:
         inputs["/installed"] = store.capture(toolchain.installed)
     action = reapi.Action(
-        command_digest=to_proto(store.put_bytes(encode(command))),
-        input_root_digest=to_proto(build_tree(inputs, store.put_bytes)),
+        command_digest=to_proto(Digest.of_bytes(encode(command))),
+        input_root_digest=to_proto(build_tree(inputs, Digest.of_bytes)),
     )
-    return store.put_bytes(encode(action))
+    return Digest.of_bytes(encode(action))
 
 
 def unpack(toolchain: Toolchain, store: Store, fetcher: Fetcher) -> TreeNode:
@@ -187,6 +186,8 @@ def unpack(toolchain: Toolchain, store: Store, fetcher: Fetcher) -> TreeNode:
                     builder.add_tar(archive, source.name, entry["to"], entry.get("strip", 0))
             except DAMAGED as error:
                 raise damaged(source.name, error) from error
+    for path in toolchain.spec.get("drop", []):
+        builder.drop(path)
     for path, target in toolchain.spec.get("links", {}).items():
         builder.add_link(path, target)
     for path, text in toolchain.spec.get("files", {}).items():
@@ -214,6 +215,9 @@ def _unpack_packages(toolchain: Toolchain, store: Store) -> list[TreeNode]:
 
 def unpack_package(source: Source, store: Store) -> TreeNode:
     """The files of one Debian package. Raises ThawError."""
+    from debian.arfile import ArError  # late: most builds unpack nothing, and it takes a while
+    from debian.debfile import DebError, DebFile
+
     builder = TreeBuilder(store)
     try:
         with DebFile(filename=str(store.path(source.digest))) as package:

@@ -52,6 +52,12 @@ class TreeBuilder:
     def add_link(self, path: str, target: str) -> None:
         self._put(path, target)
 
+    def drop(self, path: str) -> None:
+        """Leave a file or directory out. Raises ThawError if there is none."""
+        *parents, name = _parts(path)
+        if self._directory(parents).pop(name, None) is None:
+            raise ThawError(f"{path}: to be dropped, but nothing has this path")
+
     def add_tar(
         self, archive: tarfile.TarFile, origin: str, prefix: str = "", strip: int = 0
     ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from thaw.errors import ThawError
+from thaw.schema import surely_conforms
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -93,7 +94,9 @@ def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
 
 
 def _validate(document: Document, schema: Mapping[str, Any]) -> None:
-    import jsonschema  # late: only files that changed since they were last read come here
+    if surely_conforms(document.value, schema):
+        return
+    import jsonschema  # late: see thaw.schema
 
     validator = jsonschema.Draft202012Validator(schema)
     error = jsonschema.exceptions.best_match(validator.iter_errors(document.value))

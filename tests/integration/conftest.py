@@ -24,7 +24,7 @@ TOP = Path(__file__).resolve().parents[2]
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     """The toolchain that builds kernels: C compiler, Python, tar, patch."""
     settings = config.load(TOP, {"disk_cache": os.environ.get("THAW_TEST_CACHE", "")})
-    shared = engines.create(settings, TOP / "toolchains/bubblewrap.yaml")
+    shared = engines.create(settings, TOP / "toolchains/bubblewrap.yaml", 8)
     manifest = tmp_path_factory.mktemp("tools") / "toolchain.json"
     shared.run_toolchain(TOP / "toolchains/image.yaml", manifest)
     return Tools.of(shared, manifest)
@@ -33,7 +33,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 @pytest.fixture
 def engine(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine with an empty cache."""
-    monkeypatch.setattr("thaw.executor.POLL", 0.05)
+    monkeypatch.setattr("thaw.local.POLL", 0.05)
     return tools.engine(tmp_path / "cache")
 
 

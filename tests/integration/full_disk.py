@@ -4,12 +4,13 @@ full_disk.py SCENARIO TOOLS DISK
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rig import Tools
 
-from thaw import executor
+from thaw import local
 from thaw.errors import ThawError
 from thaw.step import Engine, Step
 
@@ -24,12 +25,12 @@ def run(engine: Engine, tools: Tools, script: str, name: str = "small", **more: 
     return engine.run_step(step, engine.store.top.parent / f"{name}.json").cached
 
 
-def fails(engine: Engine, tools: Tools, script: str, **more: Any) -> None:
-    """A step fails for want of space, and the cache is as good as before."""
+def fails(engine: Engine, tools: Tools, work: Callable[[], object]) -> None:
+    """Something fails for want of space, and the cache is as good as before."""
     small = "echo small > /out/x"
     assert not run(engine, tools, small)
     try:
-        run(engine, tools, script, name="big", **more)
+        work()
     except ThawError as error:
         print(error)
     else:
@@ -48,24 +49,28 @@ def too_small(tools: Tools, disk: Path) -> None:
 
 
 def full_step(tools: Tools, disk: Path) -> None:
-    executor.REBUILD_SPACE = 0
-    fails(tools.engine(disk / "cache"), tools, f"head -c {BIG} /dev/zero > /out/x")
+    local.REBUILD_SPACE = 0
+    engine = tools.engine(disk / "cache")
+    fails(engine, tools, lambda: run(engine, tools, f"head -c {BIG} /dev/zero > /out/x", "big"))
 
 
 def full_input(tools: Tools, disk: Path) -> None:
-    executor.REBUILD_SPACE = 0
+    local.REBUILD_SPACE = 0
     big = disk.parent / "big"
     with big.open("wb") as stream:
         stream.truncate(BIG)
     inputs = {"/src/big": {"file": str(big)}}
-    fails(tools.engine(disk / "cache"), tools, "cp /src/big /out/x", inputs=inputs)
+    engine = tools.engine(disk / "cache")
+    fails(engine, tools, lambda: run(engine, tools, "cp /src/big /out/x", "big", inputs=inputs))
 
 
 def full_result(tools: Tools, disk: Path) -> None:
-    executor.REBUILD_SPACE = 0
+    local.REBUILD_SPACE = 0
     target = disk / "out/big"
-    script = f"head -c {BIG * 2 // 3} /dev/zero > /out/x"
-    fails(tools.engine(disk / "cache"), tools, script, lay_out={"x": str(target)})
+    engine = tools.engine(disk / "cache")
+    run(engine, tools, f"head -c {BIG * 2 // 3} /dev/zero > /out/x", "big")
+    manifest = engine.store.top.parent / "big.json"
+    fails(engine, tools, lambda: engine.lay_out(manifest, {"x": target}))
     assert list(target.parent.iterdir()) == []
 
 

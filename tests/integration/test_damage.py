@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from thaw.executor import Executor
+from thaw.local import LocalRunner
 from thaw.nodes import FileNode
 from thaw.step import Engine, Manifest, Step
 
@@ -15,7 +17,9 @@ TOP = Path(__file__).resolve().parents[2]
 
 def fresh(engine: Engine) -> Engine:
     """The same cache in a new process, which has checked nothing yet."""
-    return replace(engine, executor=replace(engine.executor))
+    artifacts, here = engine.executor.artifacts, engine.executor.here
+    executor = Executor(artifacts, LocalRunner(artifacts, here.bwrap, 1))
+    return replace(engine, executor=executor)
 
 
 @pytest.fixture

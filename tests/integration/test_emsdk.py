@@ -82,7 +82,7 @@ def _release(tree: Path, target: Path) -> None:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
     """URL and SHA-256 of the archive, served for as long as the tests run; its directory."""
     top = tmp_path_factory.mktemp("release")
-    thaw = engine.create(config.load(TOP, {}), TOP / "toolchains/bubblewrap.yaml")
+    thaw = engine.create(config.load(TOP, {}), TOP / "toolchains/bubblewrap.yaml", 2)
     thaw.run_toolchain(TOP / "toolchains/emscripten.yaml", top / "debian.json")
     root = Manifest.read(top / "debian.json").outputs["root"]
     assert isinstance(root, TreeNode)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from thaw.executor import LOG_LINES, ActionFailed, Result
+from thaw.executor import Result
+from thaw.local import LOG_LINES, ActionFailed
 from thaw.step import Engine
 
 Run = Callable[..., Result]
@@ -118,12 +119,12 @@ def test_a_failure_is_not_remembered(run: Run, engine: Engine) -> None:
     assert not run(script, use_ccache=True).cached
 
 
-def test_a_laid_out_result_is_not_touched_by_a_failure(run: Run, tmp_path: Path) -> None:
-    target = tmp_path / "out/result"
-    run("echo good > /out/x", lay_out={"x": str(target)})
+def test_a_failure_leaves_the_manifest_of_the_last_success(run: Run, tmp_path: Path) -> None:
+    run("echo good > /out/x")
+    before = (tmp_path / "step.json").read_bytes()
     with pytest.raises(ActionFailed):
-        run("echo bad > /out/x; exit 1", lay_out={"x": str(target)})
-    assert target.read_text() == "good\n"
+        run("echo bad > /out/x; exit 1")
+    assert (tmp_path / "step.json").read_bytes() == before
 
 
 def test_a_damaged_output_is_noticed_and_made_again(
@@ -135,5 +136,5 @@ def test_a_damaged_output_is_noticed_and_made_again(
     blob = engine.store.path(run(script).outputs["x"].digest)  # type: ignore[union-attr]
     blob.chmod(0o644)
     blob.write_text("HELLO\n")
-    assert not run(script, lay_out={"x": str(target)}).cached
+    engine.lay_out(tmp_path / "step.json", {"x": target})
     assert target.read_text() == "hello\n"

@@ -206,4 +206,4 @@ def test_a_disk_that_fills_up_is_one_clear_error(tools: Tools, tmp_path: Path, w
     said = on_a_small_disk(tools, tmp_path, 50_000_000, f"full_{where}")
     disk = tmp_path / ("small/out/big" if where == "result" else "small/cache/v1")
     assert re.search(rf"^big: the disk is full: {re.escape(str(disk))}", said, re.MULTILINE)
-    assert "next: free some space, or move the cache to another disk with --disk-cache=DIR" in said
+    assert "or move the cache to another disk with --disk-cache=DIR" in said

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from thaw.executor import ActionFailed, Result
+from thaw.executor import Result
+from thaw.local import ActionFailed
 from thaw.nodes import TreeNode
 from thaw.step import Engine
 

@@ -9,7 +9,8 @@ import pytest
 from rig import Tools
 
 from thaw.action import BASE_ENVIRONMENT
-from thaw.executor import ActionFailed, Result
+from thaw.executor import Result
+from thaw.local import ActionFailed
 from thaw.nodes import FileNode, TreeNode
 from thaw.step import Engine
 
@@ -158,9 +159,10 @@ def test_the_compiler_cache_is_shared_but_no_input(run: Run) -> None:
     assert run(script, use_ccache=False).cached
 
 
-def test_results_are_laid_out_as_files(run: Run, tmp_path: Path) -> None:
+def test_results_are_laid_out_as_files(run: Run, engine: Engine, tmp_path: Path) -> None:
     target = tmp_path / "out/result"
-    run("echo one > /out/x", lay_out={"x": str(target)})
-    run("echo two > /out/x", lay_out={"x": str(target)})
+    for text in ("one", "two"):
+        run(f"echo {text} > /out/x")
+        engine.lay_out(tmp_path / "step.json", {"x": target})
     assert target.read_text() == "two\n"
     assert list(target.parent.iterdir()) == [target]

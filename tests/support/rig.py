@@ -16,9 +16,11 @@ from json import dumps, loads
 from pathlib import Path
 
 from thaw import interrupt, progress
+from thaw.artifacts import Artifacts
 from thaw.errors import ThawError
 from thaw.executor import Executor
 from thaw.fetch import Fetcher
+from thaw.local import LocalRunner
 from thaw.nodes import TreeNode
 from thaw.step import Engine, Manifest, Step
 from thaw.store import Store
@@ -41,7 +43,9 @@ class Tools:
         link = store.top / "trees" / Path(self.tree).name
         if not link.is_symlink():
             link.symlink_to(self.tree)
-        return Engine(store, Fetcher(store), Executor(store, lambda: self.bwrap))
+        artifacts = Artifacts(store)
+        here = LocalRunner(artifacts, lambda: self.bwrap, 8)
+        return Engine(store, Fetcher(store), Executor(artifacts, here))
 
     def write(self, path: Path) -> Path:
         path.write_text(dumps(vars(self)))
@@ -58,7 +62,7 @@ class Tools:
         assert isinstance(root, TreeNode)
         blobs = tuple(str(shared.store.path(digest)) for digest in (root.root, root.tree))
         tree = str(shared.store.unpacked(root))
-        return cls(str(manifest), tree, blobs, shared.executor.bwrap())
+        return cls(str(manifest), tree, blobs, shared.executor.here.bwrap())
 
 
 def main(tools: Path, cache: Path, step: Path, manifest: Path) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from urllib3.util.retry import Retry
 
-from thaw import fetch, interrupt, registries
+from thaw import download, fetch, interrupt, registries
 from thaw.digest import UNKNOWN_SIZE, Digest
 from thaw.errors import ThawError
 from thaw.fetch import Fetcher, Source
@@ -80,7 +80,7 @@ def mirror() -> Iterator[Mirror]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause between tries, no proxy between us and the server, no address of this machine."""
-    monkeypatch.setattr(fetch, "RETRIES", Retry(total=1, backoff_factor=0))
+    monkeypatch.setattr(download, "RETRIES", Retry(total=1, backoff_factor=0))
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(registries, "apt_archives", lambda: ())
     monkeypatch.setattr(registries, "npm_registry", lambda: None)

@@ -48,7 +48,7 @@ def test_what_killed_processes_left_is_removed_by_the_next_on_that_store(
     shm: Path, tmp_path: Path
 ) -> None:
     for cache in ("one", "two"):
-        (shm / f"{memory.prefix_for(Store(tmp_path / cache).top)}left").mkdir()
+        (shm / f"{memory.prefix_for(Store(tmp_path / cache).top)}1-killed~left").mkdir()
     (shm / "of-somebody-else").mkdir()
     Store(tmp_path / "one")
     assert len(list(shm.iterdir())) == 2

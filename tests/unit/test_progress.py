@@ -88,23 +88,23 @@ def test_each_finished_action_is_a_line(
 
 
 def test_nothing_to_do_needs_no_summary() -> None:
-    assert summary.text([], {}, failed=False) == ""
+    assert summary.text([], {}, [], failed=False) == ""
 
 
 def test_the_summary_counts_and_names_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     finished = [Done(f"step{n}", "built", n) for n in range(1, 8)]
     finished += [Done("old", "cached", 99), Done("older", "cached", 99)]
-    first, *rest = summary.text(finished, {}, failed=False).splitlines()
+    first, *rest = summary.text(finished, {}, [], failed=False).splitlines()
     assert first.startswith("thaw: 7 built, 2 from the cache, ")
     assert [line.split()[-1] for line in rest] == ["step7", "step6", "step5", "step4", "step3"]
 
 
 def test_the_summary_of_a_failure_says_that_work_is_not_lost() -> None:
-    text = summary.text([Done("kernel", "built", 1)], {}, failed=True)
+    text = summary.text([Done("kernel", "built", 1)], {}, [], failed=True)
     assert text.splitlines()[-1].startswith("thaw: failed; what was built is in the cache")
 
 
 def test_the_summary_says_where_the_results_are() -> None:
     results = {"out/x86_64/bundle": "show it: ./sconsw serve", "out/x86_64/pack": ""}
-    text = summary.text([Done("bundle", "cached", 1)], results, failed=False)
+    text = summary.text([Done("bundle", "cached", 1)], results, [], failed=False)
     assert "  out/x86_64/bundle: show it: ./sconsw serve\n  out/x86_64/pack" in text

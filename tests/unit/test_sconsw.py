@@ -19,9 +19,12 @@ SCONSW = Path(__file__).resolve().parents[2] / "sconsw"
     ids=["old Python", "no venv module", "not Linux"],
 )
 def test_a_missing_prerequisite_is_one_message_with_its_remedy(
-    machine: str, said: str, remedy: str
+    machine: str, said: str, remedy: str, tmp_path: Path
 ) -> None:
-    program = f"{machine}; import runpy; runpy.run_path({str(SCONSW)!r}, run_name='__main__')"
+    sconsw = tmp_path / "sconsw"  # where no environment has been made yet
+    sconsw.write_bytes(SCONSW.read_bytes())
+    (tmp_path / "requirements.lock").touch()
+    program = f"{machine}; import runpy; runpy.run_path({str(sconsw)!r}, run_name='__main__')"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from thaw.artifacts import Artifacts
 from thaw.digest import Digest
 from thaw.errors import ThawError
 from thaw.executor import Executor
 from thaw.fetch import Fetcher
+from thaw.local import LocalRunner
 from thaw.nodes import FileNode, TreeNode
+from thaw.outputs import to_result
 from thaw.step import Engine, Manifest, Step, files_of
 from thaw.store import Store
 
@@ -31,14 +34,22 @@ def engine(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Eng
         raise ThawError("the step was run")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("thaw.executor.FIRST_BUILD_SPACE", 0)
+    monkeypatch.setattr("thaw.local.FIRST_BUILD_SPACE", 0)
     empty = store.put_bytes(b"")
     Manifest({"root": TreeNode(empty, empty)}).write(tmp_path / "tools.json")
-    return Engine(store, Fetcher(store), Executor(store, no_bwrap))
+    artifacts = Artifacts(store)
+    return Engine(store, Fetcher(store), Executor(artifacts, LocalRunner(artifacts, no_bwrap, 1)))
+
+
+def made_before(engine: Engine, one: Step) -> None:
+    """Have a result of a step in the cache: ``x``."""
+    _, digest = engine.plan(one)
+    outputs = {"x": FileNode(engine.store.put_bytes(b"made before"))}
+    engine.store.put_result(digest, to_result(outputs, None, 0, 0))
 
 
 def test_a_step_survives_json() -> None:
-    one = step(lay_out={"x": "out/x"}, environment={"A": "b"}, platform={"c": "d"}, use_ccache=True)
+    one = step(environment={"A": "b"}, platform={"c": "d"}, use_ccache=True)
     assert Step.from_json(one.to_json()) == one
 
 
@@ -76,22 +87,20 @@ def test_files_of_are_those_a_build_tool_must_watch() -> None:
 
 
 def test_a_result_in_the_cache_needs_no_sandbox(engine: Engine, tmp_path: Path) -> None:
-    store, one = engine.store, step(lay_out={"x": "out/x"})
-    action, _ = engine._action(one)
-    engine.executor.save(action.store_in(store), {"x": FileNode(store.put_bytes(b"made before"))})
-    assert engine.run_step(one, tmp_path / "out/hello.json").cached
+    made_before(engine, step())
+    manifest = tmp_path / "out/hello.json"
+    assert engine.run_step(step(), manifest).outcome == "cached"
+    assert list(Manifest.read(manifest).outputs) == ["x"]
+    engine.lay_out(manifest, {"x": tmp_path / "out/x"})
     assert (tmp_path / "out/x").read_text() == "made before"
-    assert "x" in Manifest.read(tmp_path / "out/hello.json").outputs
 
 
 @pytest.mark.parametrize("lost", ["output", "result"])
 def test_a_result_that_is_not_whole_is_made_again(
     engine: Engine, tmp_path: Path, lost: str
 ) -> None:
+    made_before(engine, step())
     store = engine.store
-    action, _ = engine._action(step())
-    digest = action.store_in(store)
-    engine.executor.save(digest, {"x": FileNode(store.put_bytes(b"made before"))})
     if lost == "output":
         store.discard(Digest.of_bytes(b"made before"))
     else:
@@ -112,12 +121,11 @@ def test_inputs_come_from_the_checkout_other_steps_and_data(engine: Engine, tmp_
         "/file": {"file": "dir/file"},
         "/dir": {"dir": "dir"},
         "/out-of": {"manifest": "other.json", "output": "x"},
-        "/part": {"manifest": "other.json", "output": "x", "path": "file"},
         "/json": {"json": {"b": 1, "a": 2}},
         "/source": {"source": source},
     }
     action, sources = engine._action(step(inputs=inputs))
-    assert action.inputs["/file"] == action.inputs["/part"]
+    assert action.inputs["/file"] == engine.store.capture(tmp_path / "dir/file")
     assert action.inputs["/dir"] == action.inputs["/out-of"] == tree
     data = action.inputs["/json"]
     assert isinstance(data, FileNode)
@@ -153,7 +161,7 @@ def test_a_full_disk_is_named(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(engine.store, "temporary_directory", full)
-    monkeypatch.setattr(engine.executor, "bwrap", lambda: ())
+    monkeypatch.setattr(engine.executor.here, "bwrap", lambda: ())
     with pytest.raises(
         ThawError, match=r"^hello: the disk is full: .*/cache/v1\n  next: .*--disk-c"
     ):

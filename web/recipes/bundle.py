@@ -3,15 +3,15 @@
 Inputs   /src/web          the page's source
          /src/machine.json what the machine is called, its arguments and its prompt
          /src/xterm.tgz /src/xterm-pty.tgz /src/addon-fit.tgz   npm packages
+         /src/emscripten   Emscripten's file packager (see file-packager.sh)
          /deps/qemu        qemu-system-<arch>.js and .wasm (and what else was linked beside them)
          /deps/*           every other directory: files that go to /pack/ in the machine
 Output   /out/bundle
 
-$EMSCRIPTEN is where Emscripten is; its own file packager makes load.js and pack.data.
+Emscripten's own file packager makes load.js and pack.data.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -57,8 +57,7 @@ def without_map(text: bytes) -> bytes:
 
 def pack(bundle: Path, directories: list[Path]) -> None:
     """Pack the files of some directories, to be found in /pack/ by the machine."""
-    emscripten = os.environ.get("EMSCRIPTEN", "/usr/share/emscripten")
-    command = [sys.executable, f"{emscripten}/tools/file_packager.py", PACK]
+    command = [sys.executable, "/src/emscripten/tools/file_packager.py", PACK]
     command += ["--js-output=load.js", "--no-node", "--quiet", "--preload"]
     command += [f"{directory}@/pack" for directory in directories]
     subprocess.run(command, cwd=bundle, check=True)
