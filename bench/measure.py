@@ -2,10 +2,12 @@
 
 What is compared is measured in the same run, one after the other, round after round: the speed of
 a machine that others use drifts, the ratios of a round do less so. The minimum is the figure that
-others disturbed least; the median says how much that was.
+others disturbed least; the median says how much that was. Processor time is that of the command and
+all it started and waited for, not of a server that was there before; others disturb it less.
 """
 
 import gc
+import resource
 import statistics
 import subprocess
 import sys
@@ -49,6 +51,7 @@ class Case:
     prepare: Callable[[], object] = lambda: None
     actions: int = 0
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     problem: str = ""
 
     @property
@@ -63,11 +66,18 @@ class Case:
         try:
             self.prepare()
             gc.collect()
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), _cpu()
             self.work()
             self.seconds.append(time.perf_counter() - began)
+            self.cpu_seconds.append(_cpu() - cpu)
         except (Failed, OSError) as error:
             self.problem = str(error)
+
+
+def _cpu() -> float:
+    """Seconds of processor time of this process and of those it waited for."""
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def measure(title: str, cases: Sequence[Case], rounds: int, reference: str = "") -> list[Case]:
@@ -84,7 +94,7 @@ def print_table(title: str, cases: Sequence[Case], reference: str = "") -> None:
     """A Markdown table of cases that were measured."""
     base = next((case for case in cases if case.name == reference and case.seconds), None)
     per_action = any(case.actions for case in cases)
-    heads = ["", "min", "median", *(["per action"] if per_action else [])]
+    heads = ["", "min", "median", "processor", *(["per action"] if per_action else [])]
     heads += [f"times {reference}"] if base else []
     print(f"\n**{title}**\n")
     print(f"| {' | '.join(heads)} |")
@@ -94,6 +104,7 @@ def print_table(title: str, cases: Sequence[Case], reference: str = "") -> None:
             print(f"| {case.name} | {case.problem or 'not measured'} |{' |' * (len(heads) - 2)}")
             continue
         cells = [case.name, seconds(case.least), seconds(statistics.median(case.seconds))]
+        cells.append(seconds(min(case.cpu_seconds)))
         if per_action:
             cells.append(f"{case.least / case.actions * 1000:.1f} ms" if case.actions else "")
         if base:

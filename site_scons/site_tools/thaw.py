@@ -115,7 +115,8 @@ def _summary():
     for server in _engine.servers:
         server.close()
     if text and not SCons.Script.GetOption("silent"):
-        print(text)
+        with contextlib.suppress(BrokenPipeError):  # its reader, such as head, has seen enough
+            print(text, flush=True)
 
 
 class reported:
@@ -172,21 +173,21 @@ def thaw_step(
     sources = [toolchain, Value(step.to_json()), Value(_generation())]
     for path in files_of(inputs.values()):
         sources += _listing(path) if os.path.isdir(path) else [env.File(_relative(path))]
-    (target,) = env.Command(
-        manifest_path(env, name), sources, Action(_run_step, _announce), THAW_STEP=step
-    )
+    (target,) = env.Command(manifest_path(env, name), sources, _RUN_STEP, THAW_STEP=step)
     _clean_with(env, target, record_path)
     target.attributes.thaw_files = [target]
     if lay_out:
         wanted = {o: os.path.dirname(p) if o in trees else p for o, p in lay_out.items()}
-        target.attributes.thaw_files = _lay_out(env, target, list(lay_out.values()), wanted, hint)
+        target.attributes.thaw_files = _lay_out(
+            env, name, target, [*lay_out.values()], wanted, hint
+        )
     return target
 
 
-def _lay_out(env, manifest, files, wanted, hint):
+def _lay_out(env, name, manifest, files, wanted, hint):
     """Targets for what a person wants as files. ``wanted``: output -> file or directory."""
     targets = env.Command(
-        files, manifest, Action(_run_lay_out, _announce), THAW_LAY_OUT=wanted, THAW_HINT=hint
+        files, manifest, _RUN_LAY_OUT, THAW_NAME=name, THAW_LAY_OUT=wanted, THAW_HINT=hint
     )
     env.Clean(targets, list(wanted.values()))
     _clean_with(env, targets, layout.stamps_path, manifest)
@@ -213,7 +214,7 @@ def thaw_toolchain(env, description):
     (target,) = env.Command(
         manifest_path(env, f"toolchain-{name}"),
         [_relative(description), _relative(lock), Value(_generation())],
-        Action(_run_toolchain, _announce),
+        _RUN_TOOLCHAIN,
         THAW_TOOLCHAIN=str(description),
     )
     _clean_with(env, target, record_path)
@@ -272,7 +273,7 @@ def _run_step(target, source, env):
 def _run_lay_out(target, source, env):
     wanted = {output: Path(path) for output, path in env["THAW_LAY_OUT"].items()}
     with _errors(str(target[0]), target[0]):
-        _engine.lay_out(Path(source[0].get_path()), wanted)
+        _engine.lay_out(env["THAW_NAME"], Path(source[0].get_path()), wanted)
     for path in wanted.values():
         progress.results[str(path)] = env["THAW_HINT"]
 
@@ -299,3 +300,9 @@ def _errors(name, target):
         raise SCons.Errors.BuildError(target, str(error), 2, 2) from error
     except OSError as error:
         raise SCons.Errors.BuildError(target, engine.explain_os_error(name, error), 2, 2) from error
+
+
+# Once: SCons looks into the code of each action that is made.
+_RUN_STEP, _RUN_LAY_OUT, _RUN_TOOLCHAIN = (
+    Action(run, _announce) for run in (_run_step, _run_lay_out, _run_toolchain)
+)

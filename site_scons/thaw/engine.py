@@ -72,7 +72,7 @@ def create(config: Config, bubblewrap: Path, jobs: int) -> Engine:
     if service is not None:
         from thaw.remote.runner import RemoteRunner
 
-        elsewhere = RemoteRunner(artifacts, service)
+        elsewhere = RemoteRunner(artifacts, service, here)
     executor = Executor(artifacts, here, elsewhere, upload=config.remote_upload)
     servers = [] if cache is None else [cache]
     if service is not None and service is not cache:

@@ -32,16 +32,21 @@ def open_regular(path: Path | str) -> int:
     return descriptor
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that readers see the old or the new one, even after a crash."""
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file so that readers see the old or the new one.
+
+    durable: even after a power failure. Not needed, and not cheap, where a torn file is noticed
+    and can be done without.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(descriptor, 0o644)
             stream.write(data)
-            stream.flush()
-            os.fsync(descriptor)
+            if durable:
+                stream.flush()
+                os.fsync(descriptor)
         os.replace(name, path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)

@@ -47,7 +47,11 @@ def dot(boxes: Sequence[Box]) -> str:
     ]
     lighter = {box.name for box in boxes if box.is_toolchain}
     for box in sorted(boxes, key=lambda box: box.name):
-        extra = ', style="filled,dashed", fontcolor="#777777"' if box.is_toolchain else ""
+        extra = (
+            ', style="filled,dashed", color="#aaaaaa", fontcolor="#777777"'
+            if box.is_toolchain
+            else ""
+        )
         color = COLORS.get(box.outcome, COLORS[""])
         fill = f"{color}66" if box.is_toolchain else color
         label = _quoted(_label(box))

@@ -18,7 +18,7 @@ def stamps_path(manifest: Path) -> Path:
 
 def write_stamps(manifest: Path, paths: Iterable[Path]) -> None:
     value = {str(path): _stamp(path) for path in paths}
-    write_atomically(stamps_path(manifest), json.dumps(value, indent=1).encode())
+    write_atomically(stamps_path(manifest), json.dumps(value, indent=1).encode(), durable=False)
 
 
 def is_touched(manifest: Path) -> bool:

@@ -22,6 +22,7 @@ from thaw.errors import ThawError
 from thaw.files import remove
 from thaw.integrity import Verifier
 from thaw.nodes import FileNode, Node
+from thaw.store import Store
 from thaw.trace import span
 
 LOG_LINES = 30  # how much of a failed action's log is shown
@@ -174,22 +175,50 @@ class LocalRunner:
         self, action: Action, box: sandbox.Sandbox, argv: list[str], log: Path, why: str
     ) -> str:
         """Keep a failed action's directories; what to tell the user."""
-        kept = self._store.top / "failed" / action.name.replace("/", "-").replace(" ", "-")
-        remove(kept)
-        kept.mkdir()
+        kept = self._kept(action)
         shutil.move(log, kept / "log")
-        moved = {}
         for inside in ("/build", "/out"):
-            moved[inside] = kept / inside.strip("/")
             with contextlib.suppress(shutil.Error):  # sockets can't be copied
-                shutil.copytree(box.writable[inside], moved[inside], symlinks=True)
-        box = replace(box, writable={**box.writable, **moved})
-        enter = kept / "enter"
-        enter.write_text(box.shell_script(argv))
-        enter.chmod(0o755)
+                shutil.copytree(
+                    box.writable[inside],
+                    kept / inside.strip("/"),
+                    symlinks=True,
+                    dirs_exist_ok=True,
+                )
         text = f"{action.name}: failed: {why}\n{tail((kept / 'log').read_bytes())}\n"
-        text += f"  whole log: {kept / 'log'}\n"
-        return text + f"  look inside its sandbox: {shlex.quote(str(enter))}"
+        return text + _way_in(kept, box, argv)
+
+    def way_in(self, action: Action, log: bytes) -> str:
+        """What to tell the user of an action that failed elsewhere: how to try it here.
+
+        Raises MissingBlob, ThawError, Interrupted.
+        """
+        self._artifacts.bring([action.toolchain, *action.inputs.values()], action.name)
+        kept = self._kept(action)
+        (kept / "log").write_bytes(log)
+        argv = ["env", "-C", "/build", *action.argv]
+        return _way_in(kept, self._sandbox(self.bwrap(), action, {}), argv)
+
+    def _kept(self, action: Action) -> Path:
+        """An empty place for what is kept of an action."""
+        kept = kept_directory(self._store, action.name)
+        remove(kept)
+        for inside in ("build", "out"):
+            (kept / inside).mkdir(parents=True)
+        return kept
+
+
+def kept_directory(store: Store, name: str) -> Path:
+    """Where the sandbox of an action's last failure is kept."""
+    return store.top / "failed" / name.replace("/", "-").replace(" ", "-")
+
+
+def _way_in(kept: Path, box: sandbox.Sandbox, argv: list[str]) -> str:
+    moved = {f"/{inside}": kept / inside for inside in ("build", "out")}
+    enter = kept / "enter"
+    enter.write_text(replace(box, writable={**box.writable, **moved}).shell_script(argv))
+    enter.chmod(0o755)
+    return f"  whole log: {kept / 'log'}\n  look inside its sandbox: {shlex.quote(str(enter))}"
 
 
 def _last_line(log: Path) -> str:

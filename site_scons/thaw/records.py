@@ -195,7 +195,9 @@ def save_step(
     """Note how a step went. Raises OSError, MissingBlob."""
     plan = of_action(step, action, result.action, store)
     record = follow(load(manifest), plan, _run_of(result), damaged=result.damaged)
-    write_atomically(record_path(manifest), to_bytes(replace(record, step=step.to_json())))
+    write_atomically(
+        record_path(manifest), to_bytes(replace(record, step=step.to_json())), durable=False
+    )
 
 
 def save_toolchain(
@@ -204,7 +206,9 @@ def save_toolchain(
     """Note how a toolchain was made. Raises OSError."""
     plan = of_toolchain(toolchain, result.action, store.generation)
     record = follow(load(manifest), plan, _run_of(result), damaged=result.damaged)
-    write_atomically(record_path(manifest), to_bytes(replace(record, toolchain=str(description))))
+    write_atomically(
+        record_path(manifest), to_bytes(replace(record, toolchain=str(description))), durable=False
+    )
 
 
 def _run_of(result: "Result") -> Run:

@@ -9,7 +9,7 @@ gives the same bytes gives the same manifest, and what depends on it stays as it
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,7 +60,7 @@ class Step:
     timeout: int = 3600
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(vars(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Step":
@@ -137,20 +137,22 @@ class Engine:
             records.save_step(target, step, action, result, self.store)
         return result
 
-    def lay_out(self, manifest: Path, outputs: Mapping[str, Path]) -> None:
-        """Have outputs of a step as files: output name -> path. Raises ThawError, Interrupted."""
+    def lay_out(self, name: str, manifest: Path, outputs: Mapping[str, Path]) -> None:
+        """Have outputs of the step ``name`` as files: output name -> path.
+
+        Raises ThawError, Interrupted.
+        """
 
         def copy() -> None:
             found = Manifest.read(manifest)
-            nodes = {name: found.output(name, str(manifest)) for name in outputs}
-            self.executor.artifacts.bring(nodes.values(), what)
-            with span(what, "lay-out"):
-                for name, path in outputs.items():
-                    self.store.lay_out(nodes[name], path)
+            nodes = {output: found.output(output, str(manifest)) for output in outputs}
+            self.executor.artifacts.bring(nodes.values(), name)
+            with span(name, "lay-out"):
+                for output, path in outputs.items():
+                    self.store.lay_out(nodes[output], path)
             layout.write_stamps(manifest, outputs.values())
 
-        what = manifest.stem
-        self._healed(what, {str(manifest)}, copy)
+        self._healed(name, {str(manifest)}, copy)
 
     def _healed(self, name: str, manifests: Collection[str], run: Callable[[], Done]) -> Done:
         """Run something; what it finds damaged among the manifests' artifacts is made again."""

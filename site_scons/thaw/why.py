@@ -98,7 +98,7 @@ class _Explainer:
     def _next(self, name: str, depth: int) -> Tree:
         step = self._known[name]
         if not self._first_time(name, 0.0):
-            return [(depth, f"{name}: see above")]
+            return []
         waiting = [need for need in self._needs(name) if self.outdated(need)]
         tree = [(depth, f"{name}: {_plan(step, waiting)}")]
         if step.record and step.now:

@@ -70,7 +70,7 @@ def full_result(tools: Tools, disk: Path) -> None:
     engine = tools.engine(disk / "cache")
     run(engine, tools, f"head -c {BIG * 2 // 3} /dev/zero > /out/x", "big")
     manifest = engine.store.top.parent / "big.json"
-    fails(engine, tools, lambda: engine.lay_out(manifest, {"x": target}))
+    fails(engine, tools, lambda: engine.lay_out("big", manifest, {"x": target}))
     assert list(target.parent.iterdir()) == []
 
 

@@ -51,17 +51,24 @@ env.ActionQuery("aquery")
 env.Log("log")
 env.ActionGraph("graph")
 """
-PACKAGES = ("bash", "coreutils", "libc6", "libtinfo6", "libselinux1", "libacl1", "libattr1")
-PACKAGES += (
-    "libgmp10",
-    "libssl3t64",
-    "libpcre2-8-0",
+PACKAGES = [
+    "base-files",
+    "bash",
+    "bc",
+    "coreutils",
+    "libacl1",
+    "libattr1",
+    "libc6",
     "libcap2",
+    "libgmp10",
+    "libpcre2-8-0",
+    "libselinux1",
+    "libssl3t64",
+    "libsystemd0",
+    "libtinfo6",
     "libzstd1",
     "zlib1g",
-    "base-files",
-)
-PACKAGES += ("libsystemd0", "bc")
+]
 NEVER = "(not in the cache: never built with these inputs)"
 BEFORE = "(built before with these inputs)"
 
@@ -230,12 +237,12 @@ def test_a_description_that_changed_is_told_by_key(project: Project) -> None:
 
 
 def test_a_package_in_the_lock_that_changed_is_told_by_version(project: Project) -> None:
-    """``bc`` gets a new version (with other files in it), and bash's documentation goes."""
+    """``bc`` gets a new version (with other files in it), and another package goes."""
     value = lock()
     packages = {
         entry["debian"].rpartition("/")[2].split("_")[0]: entry for entry in value["packages"]
     }
-    bc, attr = packages["bc"], packages["libattr1"]
+    bc = packages["bc"]
     version = bc["debian"].rpartition("_")[0].rpartition("_")[2]
     bc |= {
         "debian": bc["debian"].replace(version, "99.1"),
@@ -245,7 +252,6 @@ def test_a_package_in_the_lock_that_changed_is_told_by_version(project: Project)
     value["packages"].remove(packages["base-files"])
     project.write("small.lock", json.dumps(value))
     base = packages["base-files"]["debian"].rpartition("_")[0].rpartition("_")[2]
-    assert attr in value["packages"]
     told = [f"package base-files {base} removed", f"package bc {version} -> 99.1"]
 
     before = project.ask("why")

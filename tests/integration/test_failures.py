@@ -136,5 +136,5 @@ def test_a_damaged_output_is_noticed_and_made_again(
     blob = engine.store.path(run(script).outputs["x"].digest)  # type: ignore[union-attr]
     blob.chmod(0o644)
     blob.write_text("HELLO\n")
-    engine.lay_out(tmp_path / "step.json", {"x": target})
+    engine.lay_out("step", tmp_path / "step.json", {"x": target})
     assert target.read_text() == "hello\n"

@@ -163,6 +163,6 @@ def test_results_are_laid_out_as_files(run: Run, engine: Engine, tmp_path: Path)
     target = tmp_path / "out/result"
     for text in ("one", "two"):
         run(f"echo {text} > /out/x")
-        engine.lay_out(tmp_path / "step.json", {"x": target})
+        engine.lay_out("step", tmp_path / "step.json", {"x": target})
     assert target.read_text() == "two\n"
     assert list(target.parent.iterdir()) == [target]

@@ -1,22 +1,18 @@
-"""A worker for BuildGrid: takes leases of its Bots service and gives them to buildbox-run.
+"""Stands in for buildbox-worker, with those of its options that tests use.
 
-It stands in for buildbox-worker, which no package registry has. The protocol is Google's Remote
-Workers API, v1test2 (``google/devtools/remoteworkers/v1test2/bots.proto``): the bot opens a
-session, posts what it knows of its leases, and gets back what the server wants. Input roots are
-staged, commands run and outputs uploaded by buildbox-run, through a buildbox-casd that is a proxy
-of BuildGrid's CAS; none of that is ours.
+buildbox-worker is in no package registry that pins versions, only in Debian's coming release. It
+takes leases of BuildGrid's Bots service and gives them to buildbox-run, which stages input roots,
+runs commands and uploads outputs through a buildbox-casd, a proxy of BuildGrid's CAS. The protocol
+is Google's Remote Workers API, v1test2 (``google/devtools/remoteworkers/v1test2/bots.proto``): the
+bot opens a session, posts what it knows of its leases, and gets back what the server wants.
 
-Each slot is a session of its own with room for one lease, in a thread of its own. Run as
-
-    buildgrid_worker.py ADDRESS INSTANCE CASD_SOCKET BUILDBOX_RUN SLOTS DIRECTORY CREDENTIALS
-
-CREDENTIALS is JSON: paths ``ca``, ``certificate``, ``key``, ``token_file``, those that are needed.
+Each job has a session of its own with room for one lease, in a thread of its own.
 """
 
-import json
-import socket
+import argparse
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -33,22 +29,20 @@ from buildgrid.common.protos.google.rpc import code_pb2, status_pb2
 
 POLL = 8  # seconds that the server may hold an update back, waiting for work
 HEARTBEAT = 0.5  # seconds between updates while a command runs
-PROPERTIES = {"OSFamily": "linux", "ISA": "x86-64"}  # what actions may ask of this worker
 
 
-def channel(address: str, credentials: dict[str, str]) -> grpc.Channel:
-    if "ca" not in credentials:
+def channel(options: argparse.Namespace) -> grpc.Channel:
+    address = options.bots_remote.partition("://")[2]
+    if not options.bots_server_cert:
         return grpc.insecure_channel(address)
-    secret = {name: Path(path).read_bytes() for name, path in credentials.items()}
-    return grpc.secure_channel(
-        address,
-        grpc.ssl_channel_credentials(secret["ca"], secret.get("key"), secret.get("certificate")),
-    )
+    files = (options.bots_server_cert, options.bots_client_key, options.bots_client_cert)
+    read = (path.read_bytes() if path else None for path in files)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*read))
 
 
 @dataclass(frozen=True)
 class Runner:
-    """How commands are run: buildbox-run, and the socket of the casd that it is to use."""
+    """How commands are run: buildbox-run, and the casd that it is to use."""
 
     casd: str
     program: str
@@ -62,7 +56,7 @@ class Runner:
         return subprocess.Popen(
             [
                 self.program,
-                f"--remote=unix:{self.casd}",
+                f"--remote={self.casd}",
                 f"--action={action}",
                 f"--action-result={self._result(lease)}",
             ]
@@ -94,19 +88,21 @@ class Slot:
         self,
         bots: bots_pb2_grpc.BotsStub,
         runner: Runner,
-        instance: str,
+        options: argparse.Namespace,
         number: int,
-        metadata: tuple[tuple[str, str], ...],
     ) -> None:
         self.bots = bots
         self.runner = runner
-        self.instance = instance
-        self.metadata = metadata
-        properties = [
-            worker_pb2.Device.Property(key=key, value=value) for key, value in PROPERTIES.items()
-        ]
+        self.instance = options.bots_instance
+        self.metadata: tuple[tuple[str, str], ...] = ()
+        if options.bots_access_token:
+            self.metadata = (("authorization", f"Bearer {options.bots_access_token.read_text()}"),)
+        properties = []
+        for pair in options.platform:
+            key, _, value = pair.partition("=")
+            properties.append(worker_pb2.Device.Property(key=key, value=value))
         self.session = bots_pb2.BotSession(
-            bot_id=f"{socket.gethostname()}-{number}",
+            bot_id=f"{options.bot}-{number}",
             status=bots_pb2.OK,
             worker=worker_pb2.Worker(devices=[worker_pb2.Device(properties=properties)]),
         )
@@ -159,19 +155,23 @@ class Slot:
         self.session.leases.append(lease)
 
 
-def main(arguments: list[str]) -> None:
-    address, instance, casd, program, slots, directory, text = arguments
-    credentials: dict[str, str] = json.loads(text)
-    token_file = credentials.pop("token_file", "")
-    metadata: tuple[tuple[str, str], ...] = ()
-    if token_file:
-        metadata = (("authorization", f"Bearer {Path(token_file).read_text()}"),)
-    runner = Runner(casd, program, Path(directory))
-    bots = bots_pb2_grpc.BotsStub(channel(address, credentials))
-    for number in range(int(slots)):
-        slot = Slot(bots, runner, instance, number, metadata)
-        threading.Thread(target=slot.work).start()
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bots-remote", required=True)
+    parser.add_argument("--bots-instance", default="")
+    for name in ("server-cert", "client-key", "client-cert", "access-token"):
+        parser.add_argument(f"--bots-{name}", type=Path)
+    parser.add_argument("--cas-remote", required=True)
+    parser.add_argument("--buildbox-run", required=True)
+    parser.add_argument("--concurrent-jobs", type=int, default=1)
+    parser.add_argument("--platform", action="append", default=[])
+    parser.add_argument("bot")
+    options = parser.parse_args()
+    runner = Runner(options.cas_remote, options.buildbox_run, Path(tempfile.mkdtemp(dir=".")))
+    bots = bots_pb2_grpc.BotsStub(channel(options))
+    for number in range(options.concurrent_jobs):
+        threading.Thread(target=Slot(bots, runner, options, number).work).start()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

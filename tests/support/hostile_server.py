@@ -4,6 +4,9 @@ It works as the specification says until a test changes one of its attributes. S
 end when the server does.
 """
 
+import contextlib
+import os
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -353,15 +356,14 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 def temporary_files(top: Path) -> Callable[[], Any]:
     """What ``Store.temporary_file`` is to the client; leftovers can be counted in ``top``."""
-    import contextlib
-    import tempfile
 
     @contextlib.contextmanager
     def temporary() -> Iterator[Path]:
-        path = Path(tempfile.mkstemp(dir=top)[1])
+        descriptor, name = tempfile.mkstemp(dir=top)
+        os.close(descriptor)
         try:
-            yield path
+            yield Path(name)
         finally:
-            path.unlink(missing_ok=True)
+            Path(name).unlink(missing_ok=True)
 
     return temporary

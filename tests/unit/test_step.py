@@ -91,7 +91,7 @@ def test_a_result_in_the_cache_needs_no_sandbox(engine: Engine, tmp_path: Path) 
     manifest = tmp_path / "out/hello.json"
     assert engine.run_step(step(), manifest).outcome == "cached"
     assert list(Manifest.read(manifest).outputs) == ["x"]
-    engine.lay_out(manifest, {"x": tmp_path / "out/x"})
+    engine.lay_out("hello", manifest, {"x": tmp_path / "out/x"})
     assert (tmp_path / "out/x").read_text() == "made before"
 
 

@@ -141,6 +141,7 @@ def test_runs_in_between_are_all_told_newest_first() -> None:
         leaf = follow(leaf, now, run(digest, {"out": f"{digest}/4"}, time))
     now = plan("top", "t", inputs={"/in": made(fourth, "leaf")})
     top = follow(top, now, run("t", {}, 31.0))
+    assert leaf
     known["leaf"] = replace(known["leaf"], record=leaf, now=leaf.plan)
     known["top"] = replace(known["top"], record=top, now=now)
 

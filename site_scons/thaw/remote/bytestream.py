@@ -58,36 +58,44 @@ class Download:
         self._hasher = hashlib.sha256()
         self._count = 0  # bytes in the sink
         self._wire = 0
+        self._resumed = False  # whether they came in more than one stream
 
     def run(self) -> None:
         """Raises MissingBlob (the server has it not), Lie, CallFailed, Interrupted."""
-        resumed = self._to_the_end()
-        if resumed and self._hasher.hexdigest() != self._digest.hash:
+        try:
+            self._to_the_end()
+        except Lie:
+            if not self._resumed:
+                raise
             self._restart()  # not every server knows how to go on in the middle
-            if self._to_the_end():
-                raise CallFailed("UNAVAILABLE", "its stream breaks again and again")
-        if self._hasher.hexdigest() != self._digest.hash:
-            raise Lie(f"gave other bytes for blob {self._digest}")
+            self._to_the_end()
 
-    def _to_the_end(self) -> bool:
-        """Have all bytes, going on where a stream broke. Whether one did."""
-        failures, resumed = 0, False
-        while True:
+    def _to_the_end(self) -> None:
+        """Have all bytes, going on where a stream broke."""
+        failures, best = 0, 0
+        while self._count < self._digest.size or not self._is_whole():
             before = self._count
             try:
                 self._stream()
-                return resumed
             except CallFailed as error:
                 if error.code == "NOT_FOUND":
                     raise MissingBlob(self._digest) from None
                 refused = before > 0 and error.code in _NOT_FROM_THE_MIDDLE
-                failures = 0 if self._count - before > MEGABYTE else failures + 1
+                failures += 1
+                if self._count > best + MEGABYTE:
+                    failures, best = 0, self._count
                 if failures == TRIES or not (error.passes or refused):
                     raise
                 if refused:
                     self._restart()
-                resumed = self._count > 0
+                self._resumed = self._count > 0
                 self._channel.pause(failures)
+
+    def _is_whole(self) -> bool:
+        """True, once all bytes are here. Raises Lie for others."""
+        if self._hasher.hexdigest() != self._digest.hash:
+            raise Lie(f"gave other bytes for blob {self._digest}")
+        return True
 
     def _restart(self) -> None:
         self._moved(-self._count)
@@ -95,6 +103,7 @@ class Download:
         self._sink.truncate()
         self._hasher = hashlib.sha256()
         self._count = 0
+        self._resumed = False
 
     def _stream(self) -> None:
         """Read from where we are. Raises CallFailed when the stream ends before the blob does."""
@@ -161,8 +170,16 @@ class _Reader:
         return next((piece for piece in self._pieces if piece), b"")
 
 
-class Upload:
-    """A blob on its way to the server."""
+def upload(
+    channel: Channel, digest: Digest, source: Source, zstd: bool, moved: Moved, check: Check
+) -> None:
+    """Raises MissingBlob (what is here is not that blob), CallFailed, Interrupted."""
+    # Each try has its own state: the thread that sends the one before may not have ended yet.
+    channel.retrying(lambda: _Upload(channel, digest, source, zstd, moved, check).run())
+
+
+class _Upload:
+    """A try to send a blob."""
 
     def __init__(
         self,
@@ -180,12 +197,6 @@ class Upload:
         self._damaged = False
 
     def run(self) -> None:
-        """Raises MissingBlob (what is here is not that blob), CallFailed, Interrupted."""
-        self._channel.retrying(self._once)
-
-    def _once(self) -> None:
-        self._moved(-self._count)
-        self._count = self._wire = 0
         metadata = self._channel.metadata()
         try:
             with self._channel.watched(
@@ -193,6 +204,7 @@ class Upload:
             ) as (call, _):
                 committed = call.result().committed_size
         except CallFailed as error:
+            self._moved(-self._count)
             self._check()
             if self._damaged:
                 raise MissingBlob(self._digest) from None

@@ -20,7 +20,7 @@ from thaw import progress
 from thaw.digest import Digest
 from thaw.nodes import from_proto, to_proto
 from thaw.remote import parallel
-from thaw.remote.bytestream import Check, Download, Moved, Source, Upload, open_source
+from thaw.remote.bytestream import Check, Download, Moved, Source, open_source, upload
 from thaw.remote.capabilities import Capabilities
 from thaw.remote.channel import Channel
 from thaw.remote.failure import CallFailed, Lie
@@ -183,7 +183,7 @@ class Cas:
                 return
             for digest in batch:
                 zstd = self._can.zstd
-                Upload(self._channel, digest, blobs[digest], zstd, moved, check).run()
+                upload(self._channel, digest, blobs[digest], zstd, moved, check)
                 self._channel.traffic.add(uploaded=digest.size, blobs_uploaded=1)
 
         missing = self.missing(blobs)

@@ -35,7 +35,7 @@ STAGES = {0: "accepted", 1: "looked up", 2: "queued", 3: "executing", 4: "comple
 OnStage = Callable[[str], None]
 
 # What these say is about the action, not about the server.
-_OF_THE_ACTION = {"INVALID_ARGUMENT": 3, "FAILED_PRECONDITION": 9}
+_OF_THE_ACTION = {"INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "FAILED_PRECONDITION": 9}
 
 
 class Execution:
@@ -59,10 +59,10 @@ class Execution:
             try:
                 return self._follow()
             except CallFailed as error:
-                if error.code in _OF_THE_ACTION:
-                    return reapi.ExecuteResponse(status=_status(error))
                 # A server that was started anew, or can't go on, is asked from the beginning.
                 lost = bool(self._operation) and error.code in ("NOT_FOUND", "UNIMPLEMENTED")
+                if error.code in _OF_THE_ACTION and not lost:
+                    return reapi.ExecuteResponse(status=_status(error))
                 failures += 1
                 if failures == TRIES or not (error.passes or lost):
                     raise

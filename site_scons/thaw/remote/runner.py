@@ -4,21 +4,23 @@ Spec: build.bazel.remote.execution.v2, Execution. Only what the service does not
 of the outputs only digests come back.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 from buildgrid.common.protos.google.rpc import code_pb2
 
-from thaw import progress
+from thaw import progress, trace
 from thaw.action import Action, Encoded
 from thaw.artifacts import Artifacts
 from thaw.digest import Digest
-from thaw.local import ActionFailed, tail
+from thaw.errors import ThawError
+from thaw.local import ActionFailed, LocalRunner, tail
 from thaw.nodes import Node, TreeNode, from_proto
 from thaw.outputs import DIRECTORY
 from thaw.remote import vet
-from thaw.remote.failure import Lie
+from thaw.remote.failure import Lie, clean
 from thaw.remote.service import Remote
 from thaw.store import MissingBlob
 from thaw.trace import span
@@ -28,10 +30,13 @@ LOST = (code_pb2.FAILED_PRECONDITION, code_pb2.NOT_FOUND)
 
 
 class RemoteRunner:
-    """Runs actions on ``service``, whose storage is that of the artifacts' remote."""
+    """Runs actions on ``service``, whose storage is that of the artifacts' remote.
 
-    def __init__(self, artifacts: Artifacts, service: Remote) -> None:
-        self._artifacts, self._service = artifacts, service
+    here: prepares the sandbox in which a person can look at a failure
+    """
+
+    def __init__(self, artifacts: Artifacts, service: Remote, here: LocalRunner) -> None:
+        self._artifacts, self._service, self._here = artifacts, service, here
         self._uploaded: set[Digest] = set()  # root directories and files known to be there
 
     def execute(
@@ -58,12 +63,13 @@ class RemoteRunner:
 
     def _execute(self, digest: Digest, name: str) -> reapi.ExecuteResponse | None:
         ticker = progress.Ticker(name)
-        shown: list[str] = []
+        stages: list[tuple[str, float]] = []  # and when each began
 
         def on_stage(stage: str) -> None:
-            if shown[-1:] != [stage]:
-                progress.say(f"[remote] {name}: {stage}")
-                shown.append(stage)
+            if not stages or stages[-1][0] != stage:
+                if stage != "completed":
+                    progress.say(f"[remote] {name}: {stage}")
+                stages.append((stage, time.monotonic()))
             ticker.tick(stage)
 
         try:
@@ -71,6 +77,9 @@ class RemoteRunner:
                 return self._service.execute(digest, name, False, on_stage)
         finally:
             ticker.close()
+            ends = [began for _, began in stages[1:]] + [time.monotonic()]
+            for (stage, began), end in zip(stages, ends, strict=True):
+                trace.add(name, stage, began, end)
 
     def _offer(self, action: Action, encoded: Encoded, prepare: Callable[[], None]) -> bool:
         """Have the whole input root on the service. Whether that could be done."""
@@ -128,25 +137,24 @@ class RemoteRunner:
         return result
 
     def _failure(self, action: Action, response: reapi.ExecuteResponse, why: str) -> str:
-        text = f"{action.name}: failed on {self._service.address}: {why}\n"
-        if response.message:
-            text += f"  the service says: {response.message}\n"
         result = response.result
-        logs = [("", result.stdout_raw, result.stdout_digest)]
-        logs.append(("", result.stderr_raw, result.stderr_digest))
-        for name, server_log in sorted(response.server_logs.items()):
-            logs.append((f"  {name}, a log of the service:\n", b"", server_log.digest))
-        for title, raw, digest in logs:
-            data = raw or self._read(from_proto(digest))
-            if data:
-                text += f"{title}{tail(data)}\n"
-        return text + "  look inside its sandbox: run it here, without --remote-executor"
-
-    def _read(self, digest: Digest) -> bytes:
+        log = result.stdout_raw or self._read(result.stdout_digest)
+        log += result.stderr_raw or self._read(result.stderr_digest)
+        text = f"{action.name}: failed on {self._service.address}: {why}\n{tail(log)}\n"
+        if response.message:
+            text += f"  the service says: {clean(response.message)}\n"
+        for name, entry in sorted(response.server_logs.items()):
+            text += f"  its log {clean(name)}:\n{tail(self._read(entry.digest))}\n"
         try:
-            return self._service.read(digest) if digest.size else b""
+            return text + self._here.way_in(action, log)
+        except (MissingBlob, ThawError):
+            return text + "  look inside its sandbox: run it here, without --remote-executor"
+
+    def _read(self, message: reapi.Digest) -> bytes:
+        try:
+            return self._service.read(from_proto(message)) if message.size_bytes else b""
         except MissingBlob:
-            return b"(its log is gone)"
+            return b"(its log is gone)\n"
 
 
 def _name(node: Node) -> Digest:

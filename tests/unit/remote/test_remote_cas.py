@@ -152,6 +152,28 @@ def test_a_server_that_starts_only_at_the_start_is_asked_for_all_again(
     assert said == []
 
 
+def test_a_server_that_ignores_where_to_go_on_is_asked_for_all_again(
+    server: HostileServer, client: Client, said: list[str]
+) -> None:
+    digest = server.put(LARGE)
+    server.break_after = [2 * MEGABYTE]
+    server.ignore_offset = True
+    assert client.fetch(digest)[digest] == LARGE
+    assert said == []
+
+
+def test_a_stream_that_never_gets_further_is_given_up(
+    server: HostileServer, client: Client, said: list[str]
+) -> None:
+    digest = server.put(LARGE)
+    server.break_after = [2 * MEGABYTE] * 99
+    server.refuse_offset = True
+    with pytest.raises(MissingBlob):
+        client.fetch(digest)
+    assert server.calls["Read"] < 10
+    assert len(said) == 1
+
+
 def test_a_stream_that_ends_early_without_an_error_is_a_broken_one(
     server: HostileServer, client: Client, said: list[str]
 ) -> None:

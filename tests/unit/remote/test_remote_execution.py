@@ -165,6 +165,24 @@ def test_the_inputs_that_a_server_misses_are_named(
     assert said == [] and not client.remote.offline
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+    ],
+)
+def test_an_action_that_a_server_refuses_is_the_callers_to_judge(
+    code: grpc.StatusCode, server: HostileServer, client: Client, said: list[str]
+) -> None:
+    server.fail("Execute", code, said="no such input")
+    response, _ = run(client)
+    assert response is not None and response.status.code == code.value[0]
+    assert execution.reason(response) == "no such input"
+    assert said == [] and not client.remote.offline
+
+
 def test_a_cache_that_executes_nothing_is_still_a_cache(
     server: HostileServer, client: Client, said: list[str]
 ) -> None:
