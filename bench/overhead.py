@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} (default: all)"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="times each is run (default: 3)")
+    parser.add_argument("--rounds", type=int, default=2, help="times each is run (default: 2)")
     parser.add_argument(
         "--sizes",
         type=lambda text: [int(word) for word in text.split(",")],

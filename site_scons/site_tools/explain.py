@@ -39,6 +39,7 @@ def generate(env):
     env.AddMethod(query_target, "ActionQuery")
     env.AddMethod(log_target, "Log")
     env.AddMethod(graph_target, "ActionGraph")
+    env.AddMethod(_question, "ThawQuestion")
     _profile(env)
 
 

@@ -35,10 +35,11 @@ from thaw.records import record_path
 from thaw.step import Step, files_of
 
 KINDS = ("sources", "toolchain", "qemu", "kernel", "rootfs", "firmware", "snapshot", "bundle")
-KINDS += ("verify", "commands", "explain")
+KINDS += ("verify", "commands", "explain", "cache")
 
 OPTIONS = {
     "disk-cache": ("DIR", "directory of the cache (default: $XDG_CACHE_HOME/thaw)"),
+    "max-size": ("SIZE", "size to keep the cache below, such as 20G (docs/cache.md)"),
     "distdir": ("DIR", "look for archives in this directory before the network"),
     "debian-mirror": ("URL", "base address of a Debian archive (default: the one apt uses)"),
     "npm-registry": ("URL", "address of the npm registry (default: the one npm uses)"),
@@ -112,8 +113,7 @@ def _summary():
     failed = bool(SCons.Script.GetBuildFailures())
     lines = engine.traffic(_engine)
     text = summary.text(progress.finished, progress.results, lines, failed)
-    for server in _engine.servers:
-        server.close()
+    engine.close(_engine)
     if text and not SCons.Script.GetOption("silent"):
         with contextlib.suppress(BrokenPipeError):  # its reader, such as head, has seen enough
             print(text, flush=True)

@@ -13,7 +13,7 @@ from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execu
 
 from thaw import outputs as output_messages
 from thaw.digest import Digest
-from thaw.nodes import FileNode, Node, TreeNode, encode, from_proto
+from thaw.nodes import FileNode, Node, TreeNode, encode, from_proto, in_order
 from thaw.store import MissingBlob, Store
 from thaw.trace import span
 
@@ -104,15 +104,16 @@ class Artifacts:
         from thaw.remote import roots
 
         known = roots.roots_of(result)
-        digests = roots.root_digests_of(result)
 
-        def root_of(tree: Digest) -> Digest:
+        def tree_of(tree: Digest) -> TreeNode:
             if tree in known:
                 # The root directory of a toolchain is part of its users' keys.
-                return self.store.put_bytes(known[tree])
-            return digests.get(tree) or self.store.put_bytes(encode(self.message(tree, name).root))
+                return TreeNode(self.store.put_bytes(known[tree]), tree)
+            message = in_order(self.message(tree, name))
+            root = self.store.put_bytes(encode(message.root))
+            return TreeNode(root, self.store.put_bytes(encode(message)))
 
-        return output_messages.from_result(result, root_of)
+        return output_messages.from_result(result, tree_of)
 
     def publish(
         self,

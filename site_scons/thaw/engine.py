@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thaw import progress, sandbox, toolchain
+from thaw import interrupt, progress, sandbox, toolchain
 from thaw.artifacts import Artifacts
 from thaw.config import Config
 from thaw.errors import ThawError
@@ -25,6 +25,10 @@ def create(config: Config, bubblewrap: Path, jobs: int) -> Engine:
     bubblewrap: the toolchain description that serves where the host has none
     jobs: how many actions may run here at a time
     """
+    if config.max_size:
+        from thaw import gc  # late, as below: only few runs need it
+
+        gc.parse_size(str(config.max_size), "max-size")  # a typo is told now, not after the build
     store = Store(config.cache_directory)
     distdirs = [Path(directory).expanduser() for directory in config.distdir]
     for directory in distdirs:
@@ -77,7 +81,7 @@ def create(config: Config, bubblewrap: Path, jobs: int) -> Engine:
     servers = [] if cache is None else [cache]
     if service is not None and service is not cache:
         servers.append(service)
-    return Engine(store, fetcher, executor, servers)
+    return Engine(store, fetcher, executor, servers, str(config.max_size))
 
 
 def _servers(config: Config) -> "tuple[Remote | None, Remote | None]":
@@ -111,6 +115,20 @@ def _servers(config: Config) -> "tuple[Remote | None, Remote | None]":
     if not executor or executor == cache:
         return first, first if executor else None
     return first, connect("--remote-executor", executor)
+
+
+def close(engine: Engine) -> None:
+    """Hang up, and keep the cache below its size. What goes wrong is only said."""
+    for server in engine.servers:
+        server.close()
+    if not engine.max_size:
+        return
+    from thaw import gc
+
+    try:
+        gc.after_build(engine.store, engine.max_size)
+    except (ThawError, interrupt.Interrupted, OSError) as error:
+        progress.say(f"cache-gc: {error}")
 
 
 def traffic(engine: Engine) -> list[str]:

@@ -17,7 +17,7 @@ from thaw.action import Action
 from thaw.artifacts import Artifacts
 from thaw.digest import Digest
 from thaw.local import LocalRunner
-from thaw.nodes import Node
+from thaw.nodes import Node, TreeNode
 from thaw.store import MissingBlob
 from thaw.trace import span
 
@@ -108,6 +108,7 @@ class Executor:
                     outputs = self.artifacts.outputs(done, action.name)
                     if whole:
                         self.artifacts.bring(outputs.values(), action.name)
+                    done = output_messages.with_trees(done, outputs)
                     return _Found(outputs, "remote-built", done)
             with span(action.name, "download"):
                 prepare()
@@ -144,7 +145,7 @@ class Executor:
             with self._lock(once):
                 # Another build may have made it while this one waited.
                 found = self._lookup_here(once) or make()
-        if once.shared and found.outcome in ("built", "cached"):
+        if once.shared and found.outcome != "remote-cached":
             self._publish(once, found, messages)
         return once.result(found)
 
@@ -171,7 +172,7 @@ class Executor:
             if message is None:
                 return None
             with contextlib.suppress(MissingBlob):
-                outputs = output_messages.from_result(message, self._root_of)
+                outputs = output_messages.from_result(message, self._tree_of)
                 promised = set(outputs) == set(once.promised) and not message.exit_code
                 if promised and all(map(self._store.complete, outputs.values())):
                     return _Found(outputs, "cached", message)
@@ -180,11 +181,11 @@ class Executor:
         once.damaged = True
         return None
 
-    def _root_of(self, tree: Digest) -> Digest:
+    def _tree_of(self, tree: Digest) -> TreeNode:
         node = self._store.tree_node(tree)
         if node is None:
             raise MissingBlob(tree)
-        return node.root
+        return node
 
     def _save(self, digest: Digest, outputs: dict[str, Node], log: bytes, began: float) -> _Found:
         """Make an action's outputs its result."""
@@ -194,7 +195,7 @@ class Executor:
         return _Found(outputs, "built", message)
 
     def _publish(self, once: _Once, found: _Found, messages: Mapping[Digest, bytes]) -> None:
-        """Give a result that was made here to the remote cache, unless it has one."""
+        """Give a result to the remote cache, unless it has one such as we describe it."""
         remote = self.artifacts.remote
         if not self._upload or remote is None or not remote.can_upload():
             return

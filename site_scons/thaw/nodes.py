@@ -108,6 +108,24 @@ def capture_tree(top: Path, save_file: SaveFile, save_bytes: SaveBytes) -> TreeN
     return TreeNode(save_bytes(encode(root)), save_bytes(encode(tree)))
 
 
+def in_order(tree: reapi.Tree) -> reapi.Tree:
+    """The same tree with its children as ``capture_tree`` orders them: servers differ in that.
+
+    Raises KeyError if a child is missing.
+    """
+    given = {Digest.of_bytes(encode(child)).hash: child for child in tree.children}
+    ordered: dict[str, reapi.Directory] = {}
+
+    def add(directory: reapi.Directory) -> None:
+        for entry in directory.directories:
+            if entry.digest.hash not in ordered:
+                add(given[entry.digest.hash])
+                ordered[entry.digest.hash] = given[entry.digest.hash]
+
+    add(tree.root)
+    return reapi.Tree(root=tree.root, children=ordered.values())
+
+
 def build_tree(files: Mapping[str, Node], save_bytes: SaveBytes, base: bytes = b"") -> Digest:
     """The digest of the Directory that has ``files`` at their paths, on top of ``base``.
 

@@ -30,16 +30,29 @@ def to_result(
     return result
 
 
-def from_result(result: reapi.ActionResult, root_of: Callable[[Digest], Digest]) -> dict[str, Node]:
-    """The outputs by name. ``root_of`` tells the root directory of a Tree message."""
+def from_result(
+    result: reapi.ActionResult, tree_of: Callable[[Digest], TreeNode]
+) -> dict[str, Node]:
+    """The outputs by name. ``tree_of`` tells what a Tree message describes."""
     outputs: dict[str, Node] = {}
     for file in result.output_files:
         name = file.path.removeprefix(DIRECTORY)
         outputs[name] = FileNode(from_proto(file.digest), file.is_executable)
     for directory in result.output_directories:
-        tree = from_proto(directory.tree_digest)
-        outputs[directory.path.removeprefix(DIRECTORY)] = TreeNode(root_of(tree), tree)
+        name = directory.path.removeprefix(DIRECTORY)
+        outputs[name] = tree_of(from_proto(directory.tree_digest))
     return outputs
+
+
+def with_trees(result: reapi.ActionResult, outputs: Mapping[str, Node]) -> reapi.ActionResult:
+    """A result of another's as one of ours would be: servers order the same tree otherwise."""
+    copy = reapi.ActionResult()
+    copy.CopyFrom(result)
+    for directory in copy.output_directories:
+        node = outputs[directory.path.removeprefix(DIRECTORY)]
+        if isinstance(node, TreeNode):
+            directory.tree_digest.CopyFrom(to_proto(node.tree))
+    return copy
 
 
 def seconds_of(result: reapi.ActionResult) -> float | None:

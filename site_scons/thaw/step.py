@@ -116,6 +116,7 @@ class Engine:
     fetcher: Fetcher
     executor: Executor
     servers: Sequence["Remote"] = ()
+    max_size: str = ""  # of the store: see thaw.gc
 
     def run_step(self, step: Step, target: Path, *, whole: bool = False) -> Result:
         """Run a step and write its manifest. With ``whole``, its outputs are here afterwards.

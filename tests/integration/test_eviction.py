@@ -29,7 +29,9 @@ from thaw import gc
 from thaw.store import Store
 gc.BATCH = int(sys.argv[2])
 gc.SLACK = 0  # the times here are not of a coarse clock
-print(gc.collect(Store(Path(sys.argv[1])), gc.Limits(size=0)))
+for _ in range(int(sys.argv[3])):
+    text = gc.collect(Store(Path(sys.argv[1])), gc.Limits(size=0))
+    print(text, flush=True)
 """
 
 # Results are made, looked up, mounted and read, each time as by a new process.
@@ -42,7 +44,7 @@ from thaw.store import MissingBlob, Store
 
 cache, mine = Path(sys.argv[1]), Path(sys.argv[2])
 made = 0
-for turn in range(60):
+for turn in range(200):
     store = Store(cache)
     text = f"result {turn % 3} " * 50
     action = store.put_bytes(text.encode())
@@ -109,7 +111,7 @@ def test_a_running_step_keeps_all_that_it_sees(
     process = build.start()
     until(build.is_running)
 
-    said = finish(start(COLLECT, tmp_path / "cache", 100))
+    said = finish(start(COLLECT, tmp_path / "cache", 100, 1))
 
     assert re.search("used by this build and by 1 others", said)
     assert build.ccache.is_dir()
@@ -123,13 +125,13 @@ def test_builds_that_race_with_eviction_never_see_a_wrong_file(tmp_path: Path) -
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     users = [start(USE, cache, tmp_path / name) for name in ("one", "two")]
-    collections = 0
     while any(process.poll() is None for process in users):
-        collector = start(COLLECT, cache, 2)
-        if collections % 3 == 0:
-            collector.kill()
+        collector = start(COLLECT, cache, 2, 1000)
+        assert collector.stdout is not None
+        for _ in range(40):
+            collector.stdout.readline()
+        collector.kill()
         collector.communicate()
-        collections += 1
     made = [int(finish(process)) for process in users]
     assert sum(made) > 6, "nothing was ever evicted"
 
@@ -149,7 +151,7 @@ def fill(cache: Path, count: int) -> None:
 @pytest.mark.parametrize("left", [55, 30, 5])
 def test_a_killed_eviction_leaves_no_result_without_its_files(tmp_path: Path, left: int) -> None:
     fill(tmp_path / "cache", 60)
-    process = start(COLLECT, tmp_path / "cache", 1)
+    process = start(COLLECT, tmp_path / "cache", 1, 1)
     until(lambda: len(list((tmp_path / "cache/v1/ac").glob("*/*"))) <= left)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -158,14 +160,14 @@ def test_a_killed_eviction_leaves_no_result_without_its_files(tmp_path: Path, le
 
     for item in found.of(Kind.RESULT):
         assert item.holds - {""} <= found.blobs.keys()
-    assert finish(start(COLLECT, tmp_path / "cache", 100)).startswith("cache-gc: ")
+    assert finish(start(COLLECT, tmp_path / "cache", 100, 1)).startswith("cache-gc: ")
     assert take(tmp_path / "cache/v1").of(Kind.RESULT) == []
     assert list((tmp_path / "cache/v1/tmp").iterdir()) == []
 
 
 def test_two_evictions_at_once_take_turns(tmp_path: Path) -> None:
     fill(tmp_path / "cache", 20)
-    both = [start(COLLECT, tmp_path / "cache", 1) for _ in range(2)]
+    both = [start(COLLECT, tmp_path / "cache", 1, 1) for _ in range(2)]
     said = [finish(process) for process in both]
     counts = re.findall(r"(\d+) results of actions", "".join(said))
     assert sum(map(int, counts)) == 20

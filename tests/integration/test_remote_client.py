@@ -3,12 +3,14 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
+from hostile_server import until
 from remote_client import MEGABYTE, Client, noise
 from remote_servers import Server, Tls, buildgrid, casd
 from rig import Tools
@@ -157,3 +159,39 @@ def test_an_action_that_fails_there_has_a_log(client: Client) -> None:
     assert execution.reason(response) == "exit code 7"
     log = response.result.stderr_digest
     assert client.remote.read(Digest(log.hash, log.size_bytes)) == b"wrong\n"
+
+
+def test_transfers_go_on_when_the_server_is_killed_and_comes_back(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(progress, "say", said.append)
+    data = noise(MEGABYTE) * 100
+    digest = Digest.of_bytes(data)
+    (tmp_path / "temporary").mkdir()
+    with casd(tmp_path / "casd", tools.bwrap) as server:
+        client = Client(settings(server), tmp_path / "temporary")
+        traffic = client.remote.traffic
+
+        def kill_when(has_begun: Callable[[], bool]) -> threading.Thread:
+            def kill() -> None:
+                until(has_begun)
+                server.processes.kill("casd")
+                server.processes.restart("casd")
+
+            thread = threading.Thread(target=kill)
+            thread.start()
+            return thread
+
+        killer = kill_when(lambda: traffic.sent > 20 * MEGABYTE)
+        assert client.upload(data)
+        killer.join()
+        assert traffic.sent > 120 * MEGABYTE  # once more from the beginning
+        killer = kill_when(lambda: traffic.received > 20 * MEGABYTE)
+        assert client.fetch(digest) == {digest: data}
+        killer.join()
+        assert traffic.received < 101 * MEGABYTE  # and this went on
+        assert said == []
+        server.processes.kill("casd")
+        assert client.remote.get_result(digest, "test") is None
+        assert client.remote.offline and len(said) == 1 and "cannot be reached" in said[0]

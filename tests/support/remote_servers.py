@@ -51,6 +51,7 @@ class Tls:
         for name, identity in (("server", "127.0.0.1"), ("client", "client@example.org")):
             issued = authority.issue_cert(identity)
             issued.private_key_pem.write_to_path(str(directory / f"{name}.key"))
+            (directory / f"{name}.key").chmod(0o600)
             issued.cert_chain_pems[0].write_to_path(str(directory / f"{name}.pem"))
         names = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")
         return cls(*(directory / name for name in names))

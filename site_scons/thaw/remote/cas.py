@@ -105,6 +105,7 @@ class Cas:
             came: set[Digest] = set()
             if self._is_batch(batch):
                 for digest, data in self._read_batch(batch, absent):
+                    check()
                     moved(digest.size)
                     keep(digest, data)
                     came.add(digest)

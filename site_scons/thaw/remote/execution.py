@@ -122,6 +122,7 @@ class Execution:
                 found = arrived.get(timeout=POLL)
             except queue.Empty:
                 interrupt.check()
+                self._tell()
                 if time.monotonic() - last > self._channel.settings.timeout:
                     capabilities.ask(self._channel)  # raises if the server is gone
                     last = time.monotonic()
@@ -155,7 +156,11 @@ class Execution:
     def _show(self, stage: int) -> None:
         if stage != self._stage and stage in STAGES:
             self._stage = stage
-            self._on_stage(STAGES[stage])
+            self._tell()
+
+    def _tell(self) -> None:
+        """Said again and again, so that who listens can show that the action is alive."""
+        self._on_stage(STAGES.get(self._stage, "submitted"))
 
     def _cancel(self) -> None:
         """Ask the server to stop. It may not know how, and we do not wait long."""

@@ -1,6 +1,6 @@
 """A hostile server, and a client of it whose words and files can be looked at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,16 +27,33 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def client(
+def connect(
     server: HostileServer, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Client]:
-    """A client with a time-out of one second, that loses little time between tries."""
+) -> Iterator[Callable[[int], Client]]:
+    """Makes clients with a time-out in seconds. They lose little time between tries."""
     monkeypatch.setattr(channel, "FIRST_WAIT", 0.01)
     directory = tmp_path / "temporary"
     directory.mkdir()
-    client = Client(parse("--remote-cache", server.address, timeout=1), directory)
-    yield client
-    client.remote.close()
+    made: list[Client] = []
+
+    def connect(timeout: int) -> Client:
+        settings = parse("--remote-cache", server.address, timeout=timeout, environment={})
+        made.append(Client(settings, directory))
+        return made[-1]
+
+    yield connect
+    for client in made:
+        client.remote.close()
+
+
+@pytest.fixture
+def client(connect: Callable[[int], Client]) -> Client:
+    return connect(20)
+
+
+@pytest.fixture
+def hasty_client(connect: Callable[[int], Client]) -> Client:
+    return connect(1)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_a_stream_that_always_breaks_costs_one_line(
 
 
 def test_a_quiet_server_is_asked_whether_it_lives(
-    server: HostileServer, client: Client, said: list[str]
+    server: HostileServer, hasty_client: Client, said: list[str]
 ) -> None:
     def quietly() -> Stream:
         yield operation(3)
@@ -82,12 +82,12 @@ def test_a_quiet_server_is_asked_whether_it_lives(
         yield operation(4, DONE)
 
     server.script = [quietly]
-    assert run(client)[0] == DONE
+    assert run(hasty_client)[0] == DONE
     assert said == []
 
 
 def test_a_server_that_died_quietly_is_left(
-    server: HostileServer, client: Client, said: list[str]
+    server: HostileServer, hasty_client: Client, said: list[str]
 ) -> None:
     def quietly() -> Stream:
         yield operation(3)
@@ -95,8 +95,8 @@ def test_a_server_that_died_quietly_is_left(
         server.ended.wait()
 
     server.script = [quietly]
-    assert run(client)[0] is None
-    assert client.remote.offline
+    assert run(hasty_client)[0] is None
+    assert hasty_client.remote.offline
     assert len(said) == 1 and "does not answer in time" in said[0]
 
 

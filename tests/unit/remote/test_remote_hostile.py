@@ -96,38 +96,38 @@ def test_a_server_that_goes_down_in_the_middle_costs_one_line(
                "BatchUpdateBlobs", "Write"]
 )  # fmt: skip
 def test_a_server_that_never_answers_is_given_up_after_the_time_out(
-    method: str, server: HostileServer, client: Client, said: list[str]
+    method: str, server: HostileServer, hasty_client: Client, said: list[str]
 ) -> None:
     server.hang(method)
     blobs = [server.put(b"small"), server.put(LARGE)]
-    client.remote.get_result(ACTION, "kernel")
-    if not client.remote.offline:
-        client.upload(b"other", noise(2 * MEGABYTE, 7))
-    if not client.remote.offline:
+    hasty_client.remote.get_result(ACTION, "kernel")
+    if not hasty_client.remote.offline:
+        hasty_client.upload(b"other", noise(2 * MEGABYTE, 7))
+    if not hasty_client.remote.offline:
         with pytest.raises(MissingBlob):
-            client.fetch(*blobs)
-    is_as_an_empty_cache(client)
+            hasty_client.fetch(*blobs)
+    is_as_an_empty_cache(hasty_client)
     assert len(said) == 1
     assert "does not answer in time (1 s)" in said[0] or "stands still: no byte in 1 s" in said[0]
 
 
 def test_a_trickle_is_as_good_as_nothing(
-    server: HostileServer, client: Client, said: list[str]
+    server: HostileServer, hasty_client: Client, said: list[str]
 ) -> None:
     digest = server.put(LARGE)
     server.piece, server.pause = 10, 0.02
     with pytest.raises(MissingBlob):
-        client.fetch(digest)
-    is_as_an_empty_cache(client)
+        hasty_client.fetch(digest)
+    is_as_an_empty_cache(hasty_client)
     assert len(said) == 1 and "is too slow: under 10 kB/s" in said[0]
 
 
 def test_a_large_blob_that_makes_progress_has_all_the_time_it_needs(
-    server: HostileServer, client: Client, said: list[str]
+    server: HostileServer, hasty_client: Client, said: list[str]
 ) -> None:
     digest = server.put(LARGE)
     server.pause = 0.03  # for each of 96 pieces: three times the time-out
-    assert client.fetch(digest)[digest] == LARGE
+    assert hasty_client.fetch(digest)[digest] == LARGE
     assert said == []
 
 
@@ -213,6 +213,19 @@ def test_no_byte_of_a_false_blob_is_handed_on(
         client.fetch(digest)
     assert client.saved == {}
     is_as_an_empty_cache(client)
+    assert len(said) == 1
+
+
+def test_after_a_lie_the_other_transfers_end_too(
+    server: HostileServer, client: Client, said: list[str]
+) -> None:
+    large, small = server.put(LARGE), server.put(noise(1000))
+    server.content[small] = flipped(noise(1000))
+    server.pause = 0.1  # for each of 96 pieces
+    server.hooks["BatchReadBlobs"] = lambda _: until(lambda: server.calls["Read"] > 0)
+    with pytest.raises(MissingBlob):
+        client.fetch(large, small)
+    assert client.remote.traffic.received < len(LARGE) / 2
     assert len(said) == 1
 
 
@@ -350,7 +363,7 @@ def test_a_result_that_was_put_is_got(server: HostileServer, client: Client) -> 
 def test_ctrl_c_ends_every_waiting_call_within_a_second(
     server: HostileServer, said: list[str], tmp_path: Path, control_c: list[bool]
 ) -> None:
-    client = Client(parse("--remote-cache", server.address, timeout=600), tmp_path)
+    client = Client(parse("--remote-cache", server.address), tmp_path)
     small, large = server.put(b"small"), server.put(LARGE)
     called = [server.hang(m) for m in ("GetActionResult", "Read", "BatchReadBlobs", "Write")]
     with ThreadPoolExecutor() as pool:
