@@ -6,6 +6,7 @@
 ./sconsw -n cache-gc MAX_AGE=30d         says what it would remove
 """
 
+import os
 import time
 
 import SCons.Script
@@ -36,49 +37,55 @@ def info_target(env, name):
         store = env["THAW_ENGINE"].store
         found = inventory.take(store.top)
         if SCons.Script.COMMAND_LINE_TARGETS[-1] == name:
-            names = {action: name for name, (action, _) in _known(targets, targets).items()}
+            names = dict(map(_action, targets.values()))
             print(usage.overview(found, names, len(store.running()) - 1, time.time()))
             return
         from thaw.survey import closure
 
-        steps = _known(targets, closure(targets, wanted))
-        rows = {
-            name: usage.kept(found, outputs, [action]) for name, (action, outputs) in steps.items()
-        }
-        outputs = [node for _, nodes in steps.values() for node in nodes]
-        total = usage.kept(found, outputs, [action for action, _ in steps.values()])
-        print(usage.of_steps(rows, total))
+        steps = {targets[path].name: _outputs(path) for path in closure(targets, wanted)}
+        rows = {step: usage.kept(found, outputs) for step, outputs in steps.items() if outputs}
+        every = [node for outputs in steps.values() for node in outputs]
+        print(usage.of_steps(rows, usage.kept(found, every)))
 
     return env.ThawQuestion(name, answer)
 
 
-def _known(targets, manifests):
-    """Name of each step that was built here: its action's hash, and its outputs."""
+def _action(target):
+    """The hash of the action that a step last was, and its name."""
     from thaw import records
+
+    record = records.load(target.manifest)
+    return record.plan.action.partition("/")[0] if record else "", target.name
+
+
+def _outputs(manifest):
+    """What a step made; nothing if it was never built here."""
     from thaw.step import Manifest
 
-    found = {}
-    for path in manifests:
-        record = records.load(targets[path].manifest)
-        if record and targets[path].manifest.exists():
-            outputs = list(Manifest.read(path).outputs.values())
-            found[targets[path].name] = record.run.action.partition("/")[0], outputs
-    return found
+    return list(Manifest.read(manifest).outputs.values()) if os.path.exists(manifest) else []
 
 
 def gc_target(env, name, *, max_size="", max_age=""):
     """Evict what was not used for longest. Of no limit: what MAX_SIZE, MAX_AGE or max-size say."""
 
-    def run(dry_run):
+    def limits():
         from thaw import gc
 
         size = max_size or env["THAW_ENGINE"].max_size
         age = max_age or (DEFAULT_AGE if not size else "")
-        limits = gc.Limits(
+        return gc.Limits(
             gc.parse_size(size, "MAX_SIZE") if size else None,
             gc.parse_age(age, "MAX_AGE") if age else None,
         )
-        return gc.collect(env["THAW_ENGINE"].store, limits, dry_run)
+
+    def run(dry_run):
+        from thaw import gc
+
+        return gc.collect(env["THAW_ENGINE"].store, limits(), dry_run)
+
+    if max_size or max_age:
+        with env.ThawReported():
+            limits()
 
     def action(target, source, env):
         try:

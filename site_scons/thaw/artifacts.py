@@ -37,7 +37,7 @@ class Artifacts:
         self._fetch_trees([node.tree for node in trees if not self.store.has(node.tree)], what)
         wanted: dict[Digest, bool] = {}
         for node in absent:
-            files = self._files(node) if isinstance(node, TreeNode) else [node]
+            files = self._files(node, what) if isinstance(node, TreeNode) else [node]
             for file in files:
                 if not (self.store.has(file.digest) or self.store.has(file.digest, True)):
                     wanted[file.digest] = file.executable
@@ -49,9 +49,11 @@ class Artifacts:
             self._fetch_trees([tree], what)
         return reapi.Tree.FromString(self.store.read(tree))
 
-    def _files(self, node: TreeNode) -> list[FileNode]:
-        """The files of a tree whose message is here."""
-        self.store.put_bytes(encode(reapi.Tree.FromString(self.store.read(node.tree)).root))
+    def _files(self, node: TreeNode, what: str) -> list[FileNode]:
+        """The files of a tree whose message is here. Raises MissingBlob."""
+        root = encode(reapi.Tree.FromString(self.store.read(node.tree)).root)
+        if self.store.put_bytes(root) != node.root and self.remote is not None:
+            self.remote.distrust(f"{what}: gave another root directory than its tree has")
         return [
             FileNode(from_proto(file.digest), file.is_executable)
             for _, directory in self.store.read_tree(node)
@@ -134,12 +136,16 @@ class Artifacts:
             if isinstance(node, TreeNode):
                 tops[node.tree] = self.store.read(node.root)
                 blobs[node.tree] = self.store.path(node.tree)
-        if result.HasField("stdout_digest"):
-            log = from_proto(result.stdout_digest)
-            blobs[log] = self.store.path(log)
+        given = roots.with_roots(result, tops)
+        if given.HasField("stdout_digest"):
+            log = from_proto(given.stdout_digest)
+            if self.store.intact(log):
+                blobs[log] = self.store.path(log)
+            else:
+                given.ClearField("stdout_digest")  # no reason to run the action again
         with span(name, "upload"):
             if self.remote.upload(blobs, name):
-                self.remote.put_result(action, roots.with_roots(result, tops))
+                self.remote.put_result(action, given)
 
     def blobs(self, node: Node, what: str) -> dict[Digest, Path | bytes]:
         """Every blob of an artifact, directories included, with where it is or should be."""
@@ -154,6 +160,14 @@ class Artifacts:
                 node = FileNode(from_proto(file.digest), file.is_executable)
                 found[node.digest] = self._place(node)
         return found
+
+    def set_aside(self, nodes: Iterable[Node], digest: Digest) -> None:
+        """Take a damaged blob out of the store, and what was unpacked of it."""
+        for node in nodes:
+            if isinstance(node, TreeNode):
+                self.store.forget_unpacked(node)
+        for executable in (False, True):
+            self.store.intact(digest, executable)
 
     def _place(self, file: FileNode) -> Path:
         other = self.store.has(file.digest, not file.executable)

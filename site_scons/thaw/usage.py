@@ -9,7 +9,6 @@ from thaw.inventory import NAMES, Inventory, Item, Kind
 from thaw.nodes import Node
 
 LARGEST = 10  # results that are shown
-ROW = "  {:>9}  {:>7}  {:<34} {}"
 
 
 @dataclass(frozen=True)
@@ -38,28 +37,29 @@ def overview(found: Inventory, names: Mapping[str, str], running: int, now: floa
     rows = [
         (NAMES[Kind.RESULT], found.of(Kind.RESULT)),
         ("files of results", results),
+        ("unpacked trees (links to files)", found.of(Kind.TREE)),
         ("downloads, inputs and messages", others),
         *((NAMES[kind], found.of(kind)) for kind in Kind if kind > Kind.BLOB),
-        (NAMES[Kind.TREE] + " (links to files)", found.of(Kind.TREE)),
     ]
-    lines = [f"{found.top}: {progress.size(found.size)}", ROW.format("size", "number", "", "used")]
+    lines = [f"{found.top}: {progress.size(found.size)}", _line("size", "number", "", "last used")]
     lines += [_row(title, items, now) for title, items in rows if items]
     largest = sorted(found.of(Kind.RESULT), key=lambda item: -_held_size(found, item))[:LARGEST]
     lines.append("largest results, each with all its files:")
     for item in largest:
         name = names.get(Path(item.path).name, f"action {Path(item.path).name[:12]}")
-        lines.append(ROW.format(progress.size(_held_size(found, item)), "", name, _ago(item, now)))
+        lines.append(_line(progress.size(_held_size(found, item)), "", name, _ago(item, now)))
     lines.append(f"{running} other processes use it now" if running else "nobody else uses it now")
     return "\n".join(lines)
 
 
-def kept(found: Inventory, outputs: Iterable[Node], actions: Iterable[str]) -> Kept:
-    """What outputs keep, beside results of other actions than ``actions`` (by hash)."""
-    own = set(actions)
+def kept(found: Inventory, outputs: Iterable[Node]) -> Kept:
+    """What outputs keep in the cache."""
     names = {name for node in outputs for name in inventory.blobs_of(found.top, node)}
     elsewhere: set[str] = set()
     for item in found.of(Kind.RESULT):
-        if Path(item.path).name not in own:
+        # The entry of these outputs themselves, or of another action that gave the same.
+        same = item.roots and {Path(path).name for path in item.roots} <= names
+        if not same:
             elsewhere |= item.holds
     here = names & found.blobs.keys()
     return Kept(
@@ -71,15 +71,16 @@ def kept(found: Inventory, outputs: Iterable[Node], actions: Iterable[str]) -> K
 
 def of_steps(rows: Mapping[str, Kept], total: Kept) -> str:
     """What steps keep, one line each."""
-    lines = [ROW.format("size", "alone", "", "")]
-    for name, value in rows.items():
+    lines = [_line("size", "alone", "", "")]
+    for name, value in {**rows, "all of them": total}.items():
         missing = f"{value.missing} files are not here" if value.missing else ""
-        sizes = progress.size(value.size), progress.size(value.alone)
-        lines.append(ROW.format(*sizes, name, missing))
-    lines.append(ROW.format(progress.size(total.size), progress.size(total.alone), "in all", ""))
-    lines.append('size: files of the result; alone: those that no other result has ("in all": of')
-    lines.append("other steps). Files that several results share are kept once.")
+        lines.append(_line(progress.size(value.size), progress.size(value.alone), name, missing))
+    lines.append("size: the files of its result; alone: those that no other result has")
     return "\n".join(lines)
+
+
+def _line(size: str, second: str, name: str, remark: str) -> str:
+    return f"  {size:>9}  {second:>9}  {name:<32} {remark}".rstrip()
 
 
 def _held_size(found: Inventory, item: Item) -> int:
@@ -92,7 +93,7 @@ def _row(title: str, items: list[Item], now: float) -> str:
     if _ago(oldest, now) != used:
         used = f"{_ago(oldest, now)} to {used}"
     total = progress.size(sum(item.size for item in items))
-    return ROW.format(total, str(len(items)), title, used)
+    return _line(total, str(len(items)), title, used)
 
 
 def _ago(item: Item, now: float) -> str:

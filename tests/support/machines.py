@@ -20,6 +20,7 @@ from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execu
 from checkout import TOP, Run
 from hostile_server import HostileServer
 
+from thaw import records
 from thaw.digest import Digest
 from thaw.nodes import FileNode, TreeNode, from_proto
 from thaw.step import Manifest
@@ -116,6 +117,9 @@ class Machine:
     def build(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
         return finish(self.start(*arguments, environment=environment))
 
+    def configure(self, text: str) -> None:
+        (self.top / "thaw.yaml").write_text(text)
+
     # What is there
 
     @property
@@ -130,6 +134,15 @@ class Machine:
 
     def output(self, name: str) -> Manifest:
         return Manifest.read(self.top / f"out/manifests/{name}.json")
+
+    def actions(self) -> dict[str, Digest]:
+        """The digest of each step's action, as ``why`` remembers it."""
+        found = {}
+        for path in (self.top / "out/manifests").glob("*.json"):
+            record = records.load(path)
+            assert record is not None
+            found[path.stem] = Digest.parse(record.plan.action)
+        return found
 
     def blob(self, digest: Digest) -> Path:
         """Where a blob is in the cache, or would be."""

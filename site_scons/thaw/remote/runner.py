@@ -114,7 +114,7 @@ class RemoteRunner:
         result = response.result
         why = ""
         if response.status.code == code_pb2.DEADLINE_EXCEEDED:
-            why = f"not finished in time: {response.status.message}"
+            why = f"not finished in time: {clean(response.status.message)}"
         elif response.status.code:
             name = code_pb2.Code.Name(code_pb2.Code.ValueType(response.status.code))
             self._service.distrust(f"{action.name}: {name}: {response.status.message}")

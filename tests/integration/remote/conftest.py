@@ -57,12 +57,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 class Published:
     """What a first machine gave to a server, and how it was left itself.
 
+    actions: the digest of each step's action
     cache: with the toolchain, but with no result of a step that the site needs
     """
 
     blobs: dict[Digest, bytes]
     results: dict[str, reapi.ActionResult]
     manifests: dict[str, bytes]
+    actions: dict[str, Digest]
     index: str
     cache: Path
 
@@ -77,7 +79,7 @@ def published(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Pub
     with HostileServer() as server:
         run = first.build(f"--remote-cache={server.address}", "--remote-upload")
         assert run.code == 0, run.text
-        return Published(server.blobs, server.results, first.manifests(), first.index, cache)
+        return Published(server.blobs, server.results, first.manifests(), first.actions(), first.index, cache)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 
 import grpc
 import pytest
@@ -79,8 +78,9 @@ def test_a_server_that_is_silent_costs_one_line(
     method: str, machine: Machine, server: HostileServer, published: Published
 ) -> None:
     server.hang(method)
+    machine.configure("remote-timeout: 1")
 
-    run = machine.build(f"--remote-cache={server.address}", "--remote-timeout=1")
+    run = machine.build(f"--remote-cache={server.address}")
 
     assert run.code == 0, run.text
     (warning,) = warnings(run)
@@ -91,29 +91,22 @@ def test_a_server_that_is_silent_costs_one_line(
 
 
 def test_a_server_that_is_slow_costs_one_line(
-    make_machine: Callable[[str], Machine], server: HostileServer, published: Published
+    machine: Machine, server: HostileServer, published: Published
 ) -> None:
     """Results come at once; of the megabytes that ``sums`` needs, one piece comes in a while."""
-    machine = make_machine("slow")
-    kept = published.manifests.keys() - {"sums", "site"}
-    server.results = {
-        key: result
-        for key, result in server.results.items()
-        if any(name in kept for name in names_of(result, published))
-    }
+    for name in ("sums", "site"):
+        del server.results[published.actions[name].hash]
     server.piece, server.pause = 100, 0.3
 
-    run = machine.build(f"--remote-cache={server.address}", "--remote-timeout=1")
+    machine.configure("remote-timeout: 1")
+
+    run = machine.build(f"--remote-cache={server.address}")
 
     assert run.code == 0, run.text
     assert asked_for(server) != set()
     (warning,) = warnings(run)
     assert "is too slow: under 10 kB/s: going on without it" in warning
     has_built_by_itself(machine, published)
-
-
-def names_of(result: object, published: Published) -> list[str]:
-    return []
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL])
@@ -136,7 +129,8 @@ def test_ctrl_c_ends_the_build_while_a_server_is_silent(
     method: str, machine: Machine, server: HostileServer
 ) -> None:
     called = server.hang(method)
-    build = machine.start(f"--remote-cache={server.address}", "--remote-timeout=1000")
+    machine.configure("remote-timeout: 1000")
+    build = machine.start(f"--remote-cache={server.address}")
     assert called.wait(60)
 
     pressed = time.monotonic()
@@ -155,9 +149,8 @@ def test_ctrl_c_ends_the_build_in_the_middle_of_an_upload(
     machine: Machine, empty_server: HostileServer, published: Published
 ) -> None:
     called = empty_server.hang("BatchUpdateBlobs")
-    build = machine.start(
-        f"--remote-cache={empty_server.address}", "--remote-upload", "--remote-timeout=1000"
-    )
+    machine.configure("remote-timeout: 1000")
+    build = machine.start(f"--remote-cache={empty_server.address}", "--remote-upload")
     assert called.wait(60)
 
     build.send_signal(signal.SIGINT)
