@@ -3,8 +3,8 @@
 Usage: source.py [DEBIAN-PATCH...]. Unpacks /src/qemu.tar.xz into /out/tree, applies the named
 patches of Debian's packaging (/src/qemu-debian.tar.xz), which its pruned archive needs, then every
 /src/patches/*.patch in order of name. /out/python is a copy of the tree's Python packages: who
-only talks to QEMU need not have all of it. A hunk must match exactly: with fuzz, a patch that lands in
-the wrong place would be found out by a guest only.
+only talks to QEMU need not have all of it. A hunk must match exactly: with fuzz, a patch that
+lands in the wrong place would be found out by a guest only.
 """
 
 import pathlib

@@ -96,6 +96,4 @@ def gc_target(env, name, *, max_size="", max_age=""):
     def announce(target, source, env):
         return run(dry_run=True) if SCons.Script.GetOption("no_exec") else None
 
-    node = env.Alias(name, [], env.Action(action, announce))
-    env.AlwaysBuild(node)
-    return node
+    return env.ThawAlways(name, [], action, announce)

@@ -22,12 +22,6 @@ def exists(env):
     return True
 
 
-def _always(env, name, depends, action):
-    target = env.Alias(name, depends, env.Action(action, None))
-    env.AlwaysBuild(target)
-    return target
-
-
 def _run(target, command):
     """Run a command that is meant for the terminal; its failure is the target's."""
     process = subprocess.Popen(command)
@@ -49,7 +43,7 @@ def serve(env, name, *, directory, bundle, port):
     def action(target, source, env):
         _run(target[0], [sys.executable, str(server), str(directory), "--port", str(port)])
 
-    return _always(env, name, bundle, action)
+    return env.ThawAlways(name, bundle, action)
 
 
 def relock_target(env, name, descriptions):
@@ -67,7 +61,7 @@ def relock_target(env, name, descriptions):
             for line in changed:
                 print(f"  {line}")
 
-    return _always(env, name, [], action)
+    return env.ThawAlways(name, [], action)
 
 
 def tests(env, name, *, suite, verify):
@@ -76,7 +70,7 @@ def tests(env, name, *, suite, verify):
         print(f"thaw: SUITE={suite}: must be one of {', '.join(SUITES)}", file=sys.stderr)
         raise SystemExit(2)
     python = [sys.executable, "-m"]
-    typed = ["site_scons/thaw", "qemu/recipes", "images/recipes", "web/recipes", "tests"]
+    typed = ["site_scons/thaw", "qemu/recipes", "images/recipes", "web/recipes", "tests", "bench"]
     commands = {
         "unit": [
             [*python, "ruff", "check", "--quiet"],
@@ -98,5 +92,5 @@ def tests(env, name, *, suite, verify):
 
         # One after the other, and only the quick ones beside a build.
         depends = previous if step == "unit" or suite == "integration" else [*previous, verify]
-        previous = [_always(env, f"test-{step}", depends, action)]
+        previous = [env.ThawAlways(f"test-{step}", depends, action)]
     return env.Alias(name, previous)

@@ -71,8 +71,7 @@ def _question(env, name, answer):
         except (ThawError, OSError) as error:
             raise BuildError(target[0], str(error), 2, 2) from error
 
-    node = env.Alias(name, [], env.Action(action, None))
-    env.AlwaysBuild(node)
+    node = env.ThawAlways(name, [], action)
     if before:
         env.Requires(node, env.arg2nodes(before, env.fs.Entry))
     return node

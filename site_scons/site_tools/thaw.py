@@ -69,6 +69,7 @@ def generate(env):
     env.AddMethod(thaw_files, "ThawFiles")
     env.AddMethod(thaw_data, "ThawData")
     env.AddMethod(thaw_recipe, "ThawRecipe")
+    env.AddMethod(thaw_always, "ThawAlways")
     env.AddMethod(lambda env: reported(), "ThawReported")
     for kind in KINDS:
         env.Tool(kind, toolpath=[str(_SITE / "site_tools")])
@@ -222,6 +223,23 @@ def thaw_toolchain(env, description):
         if engine.uses_installed(Path(description)):
             env.AlwaysBuild(target)
     return target
+
+
+def thaw_always(env, name, depends, function, announce=None):
+    """A name that always does something: ``function(target, source, env)``, as SCons calls it."""
+    target = env.Alias(name, depends, Action(_Do(function), announce))
+    env.AlwaysBuild(target)
+    return target
+
+
+class _Do:
+    """A function whose code and closure SCons does not look into: that takes longer than to run."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, target, source, env):
+        return self.function(target, source, env)
 
 
 def _generation():

@@ -139,7 +139,7 @@ class Artifacts:
         given = roots.with_roots(result, tops)
         if given.HasField("stdout_digest"):
             log = from_proto(given.stdout_digest)
-            if self.store.intact(log):
+            if self.store.intact(log) or not self.remote.missing([log]):
                 blobs[log] = self.store.path(log)
             else:
                 given.ClearField("stdout_digest")  # no reason to run the action again

@@ -13,9 +13,10 @@ import stat
 import time
 from pathlib import Path
 
-from thaw.digest import UNKNOWN_SIZE, Digest
+from thaw.digest import UNKNOWN_SIZE, Digest, pieces
 from thaw.files import move_away, open_regular, write_atomically
 from thaw.nodes import SOURCE_DATE_EPOCH, FileNode
+from thaw.seals import LARGE, Seals, Update
 from thaw.workspace import Workspace
 
 MODES = {False: 0o444, True: 0o555}  # by executable: also what an action sees
@@ -29,29 +30,6 @@ class MissingBlob(Exception):
     def __init__(self, digest: Digest) -> None:
         super().__init__(f"blob {digest} is missing or damaged")
         self.digest = digest
-
-
-def is_good(path: str, node: FileNode) -> bool:
-    """Whether a file of the store is what ``node`` says, in all that an action sees of it.
-
-    Raises OSError for what does not lie in the file.
-    """
-    try:
-        descriptor = open_regular(path)
-    except OSError as error:
-        return _blame(error)
-    try:
-        about = os.fstat(descriptor)
-        return (
-            stat.S_IMODE(about.st_mode) == MODES[node.executable]
-            and about.st_mtime == SOURCE_DATE_EPOCH
-            and node.digest.size in (about.st_size, UNKNOWN_SIZE)
-            and Digest.of_descriptor(descriptor).hash == node.digest.hash
-        )
-    except OSError as error:
-        return _blame(error)
-    finally:
-        os.close(descriptor)
 
 
 def read_regular(path: str | Path) -> bytes | None:
@@ -83,6 +61,7 @@ class Blobs(Workspace):
         super().__init__(top)
         (top / "damaged").mkdir(exist_ok=True)
         self._cas = str(top / "cas")
+        self._seals = Seals(top / "seals")
         self._used: set[str] = set()
         self.published = 0  # bytes that this process has added, about
         self.generation = self._generation()
@@ -148,12 +127,49 @@ class Blobs(Workspace):
 
     # Reading
 
+    def is_good(self, path: str, node: FileNode) -> bool:
+        """Whether a file of the store is what ``node`` says, in all that an action sees of it.
+
+        Raises OSError for what does not lie in the file.
+        """
+        try:
+            descriptor = open_regular(path)
+        except OSError as error:
+            return _blame(error)
+        try:
+            about = os.fstat(descriptor)
+            return (
+                stat.S_IMODE(about.st_mode) == MODES[node.executable]
+                and about.st_mtime == SOURCE_DATE_EPOCH
+                and node.digest.size in (about.st_size, UNKNOWN_SIZE)
+                and self._has_bytes(descriptor, node.digest)
+            )
+        except OSError as error:
+            return _blame(error)
+        finally:
+            os.close(descriptor)
+
+    def _has_bytes(self, descriptor: int, digest: Digest) -> bool:
+        if digest.size < LARGE:
+            return Digest.of_descriptor(descriptor).hash == digest.hash
+
+        def feed(update: Update) -> None:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            for piece in pieces(descriptor):
+                update(piece)
+
+        return self._seals.good(digest, feed, feed)
+
+    def forget_seals(self) -> None:
+        """Remove what is noted of blobs that were evicted."""
+        self._seals.prune(lambda digest: self.has(digest) or self.has(digest, True))
+
     def intact(self, digest: Digest, executable: bool = False) -> bool:
         """Whether the blob is here and what its name says: reads it. Else it is set aside."""
         if not self.keep(digest, executable):
             return False
         path = self._path(digest, executable)
-        if is_good(path, FileNode(digest, executable)):
+        if self.is_good(path, FileNode(digest, executable)):
             return True
         self.set_aside(path)
         return False

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -46,14 +47,21 @@ class Digest:
     @classmethod
     def of_descriptor(cls, descriptor: int) -> Self:
         """Reads an open file from where it is to its end. Raises OSError."""
-        try:
-            buffer: memoryview = _buffers.own
-        except AttributeError:
-            buffer = _buffers.own = memoryview(bytearray(CHUNK))
-        size = os.readv(descriptor, [buffer])
-        hasher, last = hashlib.sha256(buffer[:size]), size
-        while last:
-            last = os.readv(descriptor, [buffer])
-            hasher.update(buffer[:last])
-            size += last
+        hasher, size = hashlib.sha256(), 0
+        for piece in pieces(descriptor):
+            hasher.update(piece)
+            size += len(piece)
         return cls(hasher.hexdigest(), size)
+
+
+def pieces(descriptor: int) -> Iterator[memoryview]:
+    """An open file from where it is to its end; each piece is good until the next is asked for.
+
+    Raises OSError.
+    """
+    try:
+        buffer: memoryview = _buffers.own
+    except AttributeError:
+        buffer = _buffers.own = memoryview(bytearray(CHUNK))
+    while size := os.readv(descriptor, [buffer]):
+        yield buffer[:size]

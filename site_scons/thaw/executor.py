@@ -105,11 +105,14 @@ class Executor:
             if self._elsewhere and shared:
                 done = self._elsewhere.execute(action, encoded, prepare)
                 if done is not None:
-                    outputs = self.artifacts.outputs(done, action.name)
-                    if whole:
-                        self.artifacts.bring(outputs.values(), action.name)
-                    done = output_messages.with_trees(done, outputs)
-                    return _Found(outputs, "remote-built", done)
+                    try:
+                        outputs = self.artifacts.outputs(done, action.name)
+                        if whole:
+                            self.artifacts.bring(outputs.values(), action.name)
+                        done = output_messages.with_trees(done, outputs)
+                        return _Found(outputs, "remote-built", done)
+                    except MissingBlob as error:
+                        progress.say(f"[remote] {action.name}: {error}: running it here")
             with span(action.name, "download"):
                 prepare()
             began = time.time()
@@ -146,7 +149,14 @@ class Executor:
                 # Another build may have made it while this one waited.
                 found = self._lookup_here(once) or make()
         if once.shared and found.outcome != "remote-cached":
-            self._publish(once, found, messages)
+            try:
+                self._publish(once, found, messages)
+            except MissingBlob as error:  # damaged here: not sent, and made again
+                if once.damaged:
+                    raise
+                once.damaged = True
+                self.artifacts.set_aside(found.outputs.values(), error.digest)
+                return self._result(once, make, messages, whole)
         return once.result(found)
 
     def _lookup(self, once: _Once, whole: bool) -> _Found | None:

@@ -140,6 +140,7 @@ def collect(store: Store, limits: Limits, dry_run: bool = False) -> str:
         else:
             freed = carry_out(store, chosen)
             locks.remove_unheld(store.top / "locks")
+            store.forget_seals()
     return _report(store, chosen, limits, freed, len(running) - 1, dry_run)
 
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from thaw import interrupt
-from thaw.blobs import is_good
 from thaw.nodes import FileNode, Node, TreeNode, from_proto
 from thaw.store import MissingBlob, Store
 from thaw.trees import DIRECTORY_MODE
@@ -45,14 +44,14 @@ class Verifier:
 
     def _check_file(self, node: FileNode) -> None:
         path = self._store.ensure(node)
-        if not is_good(str(path), node):
+        if not self._store.is_good(str(path), node):
             self._store.set_aside(path)
             raise MissingBlob(node.digest)
 
     def _check_tree(self, node: TreeNode) -> None:
         top = self._store.unpacked(node)
         try:
-            bad = _bad(list(self._members(node, top)))
+            bad = _bad(self._store, list(self._members(node, top)))
         except MissingBlob:
             self._store.forget_unpacked(node)
             raise
@@ -83,12 +82,12 @@ class Verifier:
                 yield f"{here}/{file.name}", node_of_file
 
 
-def _bad(files: list[File]) -> list[FileNode]:
+def _bad(store: Store, files: list[File]) -> list[FileNode]:
     """The files that are not what they should be."""
 
     def bad_of(batch: list[File]) -> list[FileNode]:
         interrupt.check()
-        return [node for path, node in batch if not is_good(path, node)]
+        return [node for path, node in batch if not store.is_good(path, node)]
 
     batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
     pool = ThreadPoolExecutor(os.cpu_count() or 1)

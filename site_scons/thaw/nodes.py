@@ -164,36 +164,3 @@ def build_tree(files: Mapping[str, Node], save_bytes: SaveBytes, base: bytes = b
         return save_bytes(encode(result))
 
     return encode_level(nested, base)
-
-
-def find_part(tree: reapi.Tree, path: str) -> reapi.FileNode | reapi.Tree | None:
-    """The file or the subtree at a relative path of a tree, or None. Links are not followed."""
-    children = {Digest.of_bytes(encode(child)).hash: child for child in tree.children}
-    directory = tree.root
-    *parents, last = PurePosixPath(path).parts
-    for parent in parents:
-        names = {child.name: child.digest.hash for child in directory.directories}
-        if parent not in names:
-            return None
-        directory = children[names[parent]]
-    for file in directory.files:
-        if file.name == last:
-            return file
-    for child in directory.directories:
-        if child.name == last:
-            return _subtree(children, child.digest.hash)
-    return None
-
-
-def _subtree(children: Mapping[str, reapi.Directory], root: str) -> reapi.Tree:
-    """The Tree message of a directory that is one of ``children``."""
-    needed: dict[str, reapi.Directory] = {}
-
-    def add(directory: reapi.Directory) -> None:
-        for child in directory.directories:
-            if child.digest.hash not in needed:
-                needed[child.digest.hash] = children[child.digest.hash]
-                add(children[child.digest.hash])
-
-    add(children[root])
-    return reapi.Tree(root=children[root], children=needed.values())

@@ -43,8 +43,9 @@ class Store(Trees, Results):
             for name in ("failed", "ccache"):
                 (self.top / name).mkdir(exist_ok=True)
         except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
             raise ThawError(
-                f"{top}: cannot be the cache directory: {error.strerror}",
+                f"{top}: cannot be the cache directory: {error.strerror}{where}",
                 remedy="name another one with --disk-cache=DIR",
             ) from error
 

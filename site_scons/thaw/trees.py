@@ -5,16 +5,18 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 from google.protobuf.message import DecodeError
 
+from thaw import interrupt
 from thaw.blobs import Blobs, MissingBlob
 from thaw.digest import Digest
 from thaw.errors import ThawError
-from thaw.files import copy_file, remove
-from thaw.nodes import FileNode, Node, TreeNode, capture_tree, encode, find_part, from_proto
+from thaw.files import Look, copy_file, read_file, remove
+from thaw.nodes import FileNode, Node, TreeNode, capture_tree, encode, from_proto
 
 DIRECTORY_MODE = 0o755  # as an action sees it, whatever the user's umask
 
@@ -74,22 +76,6 @@ class Trees(Blobs):
         except MissingBlob:
             return None
         return TreeNode(self.put_bytes(encode(message.root)), tree)
-
-    def part(self, node: Node, path: str) -> Node:
-        """A file or directory inside a directory. Raises ThawError, MissingBlob."""
-        if isinstance(node, TreeNode):
-            tree = self._tree_message(node.tree)
-            try:
-                found = find_part(tree, path)
-            except KeyError as error:  # a child that the message lacks
-                self.discard(node.tree)
-                raise MissingBlob(node.tree) from error
-            if isinstance(found, reapi.Tree):
-                root = self.put_bytes(encode(found.root))
-                return TreeNode(root, self.put_bytes(encode(found)))
-            if found is not None:
-                return FileNode(from_proto(found.digest), found.is_executable)
-        raise ThawError(f"{path}: no such file or directory in the step's output")
 
     def _unpacked_path(self, node: TreeNode) -> Path:
         return self.top / "trees" / self.path(node.root).name
@@ -166,6 +152,7 @@ class Trees(Blobs):
             raise
 
     def _copy_tree_out(self, node: TreeNode, top: Path) -> None:
+        files: list[tuple[FileNode, Path]] = []
         try:
             for path, directory in self.read_tree(node):
                 (top / path).mkdir()
@@ -173,21 +160,28 @@ class Trees(Blobs):
                     (top / path / link.name).symlink_to(link.target)
                 for file in directory.files:
                     found = FileNode(from_proto(file.digest), file.is_executable)
-                    self._copy_out(found, top / path / file.name)
+                    files.append((found, top / path / file.name))
+            files.sort(key=lambda file: -file[0].digest.size)  # the last ones end together
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for _ in pool.map(lambda file: self._copy_out(*file), files):
+                    interrupt.check()
         except MissingBlob:
             self.forget_unpacked(node)  # it shares its files with the damaged blobs
             raise
 
     def _copy_out(self, node: FileNode, target: Path) -> None:
         source = self.ensure(node)
+
+        def copy(look: Look) -> None:
+            copy_file(source, target, node.executable, look)
+
         try:
-            copy_file(source, target, node.executable)
+            good = self._seals.good(node.digest, copy, lambda look: read_file(target, look))
         except (FileNotFoundError, PermissionError) as error:
             if error.filename != str(source):
                 raise
-            self.set_aside(source)
-            raise MissingBlob(node.digest) from error
-        if Digest.of_file(target).hash != node.digest.hash:
+            good = False
+        if not good:
             self.set_aside(source)
             raise MissingBlob(node.digest)
 
@@ -202,7 +196,8 @@ class Trees(Blobs):
                 if self._unpacked_path(node).is_dir():
                     return True
                 return all(
-                    self.has(from_proto(file.digest), executable=file.is_executable)
+                    self.has(from_proto(file.digest), file.is_executable)
+                    or self.has(from_proto(file.digest), not file.is_executable)
                     for _, directory in self.read_tree(node)
                     for file in directory.files
                 )

@@ -6,7 +6,6 @@ a killed process left from what a living one uses.
 """
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import time
@@ -32,9 +31,6 @@ class Workspace:
         descriptor = locks.take(presence)
         self.started = time.time()  # seconds since 1970
         os.utime(presence, (self.started, self.started))
-        # TODO(lead, today only): clones of the old code empty tmp/ unless this is held.
-        self._old = os.open(top / "locks" / "tmp", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(self._old, fcntl.LOCK_SH)
         self._use = locks.Shared(top / "using")
         weakref.finalize(self, _leave, presence, descriptor, self._use)
         self._sweep()
@@ -50,7 +46,7 @@ class Workspace:
 
     def _sweep(self) -> None:
         """Remove what killed processes left."""
-        left = {p: p.name for p in (self.top / "tmp").iterdir() if SEPARATOR in p.name}  # TODO
+        left = {path: path.name for path in (self.top / "tmp").iterdir()}
         left |= memory.of_store(self.top)
         gone = [path for path in (self.top / "running").iterdir() if path.name != self._name]
         if not left and not gone:

@@ -3,6 +3,9 @@
 full_disk.py SCENARIO TOOLS DISK
 """
 
+import contextlib
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +13,10 @@ from typing import Any
 
 from rig import Tools
 
-from thaw import local
+from thaw import gc, local
 from thaw.errors import ThawError
 from thaw.step import Engine, Step
+from thaw.store import Store
 
 BIG = 60_000_000  # bytes: more than the disk has
 
@@ -72,6 +76,20 @@ def full_result(tools: Tools, disk: Path) -> None:
     manifest = engine.store.top.parent / "big.json"
     fails(engine, tools, lambda: engine.lay_out("big", manifest, {"x": target}))
     assert list(target.parent.iterdir()) == []
+
+
+def evict_on_full(tools: Tools, disk: Path) -> None:
+    """Eviction needs no space: of a disk without a free byte, it makes one with many."""
+    store = Store(disk / "cache")
+    old = store.put_bytes(bytes(BIG // 3))
+    os.utime(store.path(old), (1e9, 1e9))
+    del store
+    with contextlib.suppress(OSError), open(disk / "ballast", "wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    assert shutil.disk_usage(disk).free == 0
+    print(gc.collect(Store(disk / "cache"), gc.Limits(size=1_000_000)))
+    assert shutil.disk_usage(disk).free >= BIG // 3
 
 
 if __name__ == "__main__":

@@ -122,3 +122,8 @@ def test_a_disk_that_fills_up_is_one_clear_error(tools: Tools, tmp_path: Path, w
     disk = tmp_path / ("small/out/big" if where == "result" else "small/cache/v1")
     assert re.search(rf"^big: the disk is full: {re.escape(str(disk))}", said, re.MULTILINE)
     assert "or move the cache to another disk with --disk-cache=DIR" in said
+
+
+def test_a_cache_that_filled_the_disk_can_be_made_smaller(tools: Tools, tmp_path: Path) -> None:
+    said = on_a_small_disk(tools, tmp_path, 50_000_000, "evict_on_full")
+    assert re.search(r"20\.0 MB, of which 20\.0 MB removed", said)

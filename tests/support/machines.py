@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +157,22 @@ class Machine:
         shutil.rmtree(self.cache)
 
 
+@dataclass(frozen=True)
+class Published:
+    """What a first machine gave to a server, and how it was left itself.
+
+    actions: the digest of each step's action
+    cache: with the toolchain, but with no result of a step that the site needs
+    """
+
+    blobs: dict[Digest, bytes]
+    results: dict[str, reapi.ActionResult]
+    manifests: dict[str, bytes]
+    actions: dict[str, Digest]
+    index: str
+    cache: Path
+
+
 def finish(process: subprocess.Popen[str], seconds: float = 120) -> Run:
     """Wait for a build's end."""
     text, _ = process.communicate(timeout=seconds)
@@ -172,7 +188,7 @@ def warnings(run: Run) -> list[str]:
 def remotely(run: Run) -> set[str]:
     """The steps whose result a server gave."""
     lines = [line for line in run.text.splitlines() if line.endswith("remotely")]
-    return {" ".join(line.split("  ")[0].split()[1:]) for line in lines}
+    return {line.partition("]")[2].strip().split("  ")[0] for line in lines}
 
 
 def false_blobs(cache: Path) -> list[Path]:
@@ -184,7 +200,7 @@ def false_blobs(cache: Path) -> list[Path]:
     ]
 
 
-def files_below(top: Path) -> Sequence[Path]:
+def files_below(top: Path) -> list[Path]:
     return [path for path in top.rglob("*") if path.is_file() and not path.is_symlink()]
 
 

@@ -8,7 +8,15 @@ from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execu
 
 from thaw.digest import Digest
 from thaw.errors import ThawError
-from thaw.nodes import FileNode, TreeNode, build_tree, capture_tree, encode, node_from_json
+from thaw.nodes import (
+    FileNode,
+    TreeNode,
+    build_tree,
+    capture_tree,
+    encode,
+    in_order,
+    node_from_json,
+)
 from thaw.store import Store
 
 # The Directory message without fields encodes to no bytes.
@@ -161,13 +169,16 @@ def test_nodes_survive_json() -> None:
         assert node_from_json(node.to_json()) == node
 
 
-def test_part_of_a_tree_is_found_by_path(store: Store, tmp_path: Path) -> None:
-    tree = store.capture(example(tmp_path / "tree"))
-    assert store.part(tree, "bin/tool") == store.capture(tmp_path / "tree/bin/tool")
-    assert store.part(tree, "bin") == store.capture(tmp_path / "tree/bin")
-    for missing in ("nothing", "bin/nothing", "nothing/tool", "a.txt/x"):
-        with pytest.raises(ThawError, match=f"{missing}: no such file or directory"):
-            store.part(tree, missing)
+def test_a_tree_in_another_order_is_put_into_ours(store: Store, tmp_path: Path) -> None:
+    for name in ("a/b/c", "a/d", "e/b/c", "f"):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        (tmp_path / "tree" / name / "file").write_text(name)
+    node = store.capture(tmp_path / "tree")
+    assert isinstance(node, TreeNode)
+    ours = reapi.Tree.FromString(store.read(node.tree))
+    theirs = reapi.Tree(root=ours.root, children=reversed(ours.children))
+    assert encode(theirs) != encode(ours)
+    assert encode(in_order(theirs)) == encode(ours)
 
 
 def test_messages_encode_the_same_every_time() -> None:

@@ -174,7 +174,7 @@ def test_a_tree_with_a_name_twice_is_refused(store: Store) -> None:
         store.unpacked(put_tree(store, root))
 
 
-@pytest.mark.parametrize("use", ["complete", "unpacked", "part", "tree_node"])
+@pytest.mark.parametrize("use", ["complete", "unpacked", "tree_node"])
 def test_a_tree_without_one_of_its_directories_is_missing(store: Store, use: str) -> None:
     root = reapi.Directory()
     root.directories.add(name="sub", digest=to_proto(Digest.of_bytes(b"of nobody")))
@@ -186,7 +186,7 @@ def test_a_tree_without_one_of_its_directories_is_missing(store: Store, use: str
         assert not store.complete(node)
     else:
         with pytest.raises(MissingBlob):
-            store.part(node, "sub/x") if use == "part" else store.unpacked(node)
+            store.unpacked(node)
 
 
 def test_a_message_that_is_none_is_missing(store: Store) -> None:

@@ -111,6 +111,20 @@ def start(tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
     return run
 
 
+def test_processes_that_open_an_empty_cache_at_once_agree_on_its_name(tmp_path: Path) -> None:
+    """As two clones do that are built for the first time."""
+    script = "import sys; from pathlib import Path; from thaw.store import Store;"
+    script += "print(Store(Path(sys.argv[1])).generation)"
+    line = [sys.executable, "-c", script, str(tmp_path / "new")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(locks.__file__).parents[1])}
+    started = [
+        subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(6)
+    ]
+    said = {process.communicate()[0] for process in started}
+    assert [process.returncode for process in started] == [0] * 6
+    assert len(said) == 1
+
+
 def work_in(store: Store) -> list[Path]:
     return list((store.top / "tmp").iterdir())
 

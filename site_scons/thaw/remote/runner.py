@@ -4,6 +4,7 @@ Spec: build.bazel.remote.execution.v2, Execution. Only what the service does not
 of the outputs only digests come back.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,7 @@ class RemoteRunner:
     def __init__(self, artifacts: Artifacts, service: Remote, here: LocalRunner) -> None:
         self._artifacts, self._service, self._here = artifacts, service, here
         self._uploaded: set[Digest] = set()  # root directories and files known to be there
+        self._guard = threading.Lock()  # one action sends new artifacts
 
     def execute(
         self, action: Action, encoded: Encoded, prepare: Callable[[], None]
@@ -78,7 +80,8 @@ class RemoteRunner:
         finally:
             ticker.close()
             ends = [began for _, began in stages[1:]] + [time.monotonic()]
-            for (stage, began), end in zip(stages, ends, strict=True):
+            # A service that is gone before it said anything has no stage.
+            for (stage, began), end in zip(stages, ends, strict=False):
                 trace.add(name, stage, began, end)
 
     def _offer(self, action: Action, encoded: Encoded, prepare: Callable[[], None]) -> bool:
@@ -86,7 +89,23 @@ class RemoteRunner:
         remote = self._artifacts.remote
         assert remote is not None  # as the constructor says
         nodes = [action.toolchain, *action.inputs.values()]
-        new = [node for node in nodes if _name(node) not in self._uploaded]
+        if self._uploaded.issuperset(map(_name, nodes)):
+            return self._send(remote, action, encoded, [], prepare)
+        with self._guard:  # actions that start together have the same toolchain: sent once
+            new = [node for node in nodes if _name(node) not in self._uploaded]
+            sent = self._send(remote, action, encoded, new, prepare)
+            if sent:
+                self._uploaded.update(map(_name, new))
+            return sent
+
+    def _send(
+        self,
+        remote: Remote,
+        action: Action,
+        encoded: Encoded,
+        new: list[Node],
+        prepare: Callable[[], None],
+    ) -> bool:
         blobs: dict[Digest, Path | bytes] = dict(encoded.blobs)
         with span(action.name, "upload"):
             for node in new:
@@ -99,10 +118,7 @@ class RemoteRunner:
             absent = self._absent(blobs, wanted)
             if absent:
                 raise MissingBlob(absent[0])
-            if not remote.upload({digest: blobs[digest] for digest in wanted}, action.name):
-                return False
-        self._uploaded.update(map(_name, new))
-        return True
+            return remote.upload({digest: blobs[digest] for digest in wanted}, action.name)
 
     @staticmethod
     def _absent(blobs: dict[Digest, Path | bytes], wanted: set[Digest]) -> list[Digest]:

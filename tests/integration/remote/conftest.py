@@ -7,22 +7,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 from checkout import TOP
 from hostile_server import HostileServer
-from machines import SCONSTRUCT, Machine, Project
+from machines import SCONSTRUCT, Machine, Project, Published
 
 from thaw import config
 from thaw import engine as engines
 from thaw import toolchain as toolchains
-from thaw.digest import Digest
 
-PACKAGES = ("bash", "coreutils", "libc6", "libtinfo6", "libselinux1", "libacl1", "libattr1")
-PACKAGES += ("libgmp10", "libssl3t64", "libpcre2-8-0", "libcap2", "libzstd1", "zlib1g")
+PACKAGES = """
+    bash coreutils libc6 libtinfo6 libselinux1 libacl1 libattr1 libgmp10 libssl3t64 libpcre2-8-0
+    libcap2 libzstd1 zlib1g
+"""
 YAML = """\
 suite: trixie
 packages: [bash, coreutils]
@@ -39,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     lock = json.loads((TOP / "toolchains/image.lock").read_text())
     named = {entry["debian"].rpartition("/")[2].split("_")[0]: entry for entry in lock["packages"]}
     lock = {"suite": lock["suite"], "asked": ["bash", "coreutils"]}
-    lock["packages"] = [named[name] for name in PACKAGES]
+    lock["packages"] = [named[name] for name in PACKAGES.split()]
     (project.top / "small.lock").write_text(json.dumps(lock))
 
     settings = config.load(TOP, {"disk_cache": os.environ.get("THAW_TEST_CACHE", "")})
@@ -53,22 +52,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@dataclass(frozen=True)
-class Published:
-    """What a first machine gave to a server, and how it was left itself.
-
-    actions: the digest of each step's action
-    cache: with the toolchain, but with no result of a step that the site needs
-    """
-
-    blobs: dict[Digest, bytes]
-    results: dict[str, reapi.ActionResult]
-    manifests: dict[str, bytes]
-    actions: dict[str, Digest]
-    index: str
-    cache: Path
-
-
 @pytest.fixture(scope="session")
 def published(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Published:
     first = Machine.make(tmp_path_factory.mktemp("first"), project)
@@ -79,7 +62,9 @@ def published(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Pub
     with HostileServer() as server:
         run = first.build(f"--remote-cache={server.address}", "--remote-upload")
         assert run.code == 0, run.text
-        return Published(server.blobs, server.results, first.manifests(), first.actions(), first.index, cache)
+        return Published(
+            server.blobs, server.results, first.manifests(), first.actions(), first.index, cache
+        )
 
 
 @pytest.fixture

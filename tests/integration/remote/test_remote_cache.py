@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
-from conftest import Published
 from hostile_server import HostileServer
 from machines import (
     ALL,
     INDEX,
     STEPS,
     Machine,
+    Published,
     actions_asked_for,
     asked_for,
     large_blobs,

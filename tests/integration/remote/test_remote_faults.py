@@ -7,13 +7,13 @@ import time
 
 import grpc
 import pytest
-from conftest import Published
 from hostile_server import HostileServer
 from machines import (
     ALL,
     INDEX,
     STEPS,
     Machine,
+    Published,
     asked_for,
     false_blobs,
     finish,
