@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw import yamlfile
+from thaw.errors import ThawError
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,17 @@ def _with(config: Config, values: Mapping[str, Any]) -> Config:
     known = {field.name: field for field in fields(Config)}
     changes: dict[str, Any] = {}
     for key, value in values.items():
+        if isinstance(value, str) and type(getattr(Config(), known[key].name)) is int:
+            value = _number(key, value)
         is_list = isinstance(getattr(Config(), known[key].name), tuple)
         changes[key] = (value,) if is_list and isinstance(value, str) else value
         if is_list:
             changes[key] = tuple(changes[key])
     return replace(config, **changes)
+
+
+def _number(key: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ThawError(f"--{key.replace('_', '-')}={text}: not a whole number") from error

@@ -76,6 +76,7 @@ class Sandbox:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     pass_fds=[writer],
+                    env={},  # an action can read what its first process was started with
                     start_new_session=True,  # the terminal's Ctrl-C is for us alone to act on
                 )
             finally:

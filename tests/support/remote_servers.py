@@ -230,6 +230,7 @@ def configuration(server: Server, database: str, secret: Path, properties: Seque
 server:
 - !channel {json.dumps(channel)}
 authorization: {json.dumps(authorization)}
+thread-pool-size: 200
 connections:
 - !sql-connection &sql
   connection-string: {json.dumps(database)}

@@ -17,7 +17,7 @@ from buildgrid.common.protos.google.bytestream import bytestream_pb2 as bytestre
 from buildgrid.common.protos.google.bytestream import bytestream_pb2_grpc as bytestream_grpc
 
 from thaw.digest import Digest
-from thaw.remote.channel import TRIES, Channel
+from thaw.remote.channel import Channel
 from thaw.remote.failure import CallFailed, Lie
 from thaw.remote.watchdog import Watch
 from thaw.store import MissingBlob
@@ -72,7 +72,7 @@ class Download:
 
     def _to_the_end(self) -> None:
         """Have all bytes, going on where a stream broke."""
-        failures, best = 0, 0
+        retry, best = self._channel.retry(), 0
         while self._count < self._digest.size or not self._is_whole():
             before = self._count
             try:
@@ -81,15 +81,14 @@ class Download:
                 if error.code == "NOT_FOUND":
                     raise MissingBlob(self._digest) from None
                 refused = before > 0 and error.code in _NOT_FROM_THE_MIDDLE
-                failures += 1
                 if self._count > best + MEGABYTE:
-                    failures, best = 0, self._count
-                if failures == TRIES or not (error.passes or refused):
+                    retry.progress()
+                    best = self._count
+                if not retry.again(error, passes=refused):
                     raise
                 if refused:
                     self._restart()
                 self._resumed = self._count > 0
-                self._channel.pause(failures)
 
     def _is_whole(self) -> bool:
         """True, once all bytes are here. Raises Lie for others."""

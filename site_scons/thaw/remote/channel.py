@@ -1,7 +1,5 @@
 """The connection to one server: calls with headers, deadlines, retries, and an ear for Ctrl-C."""
 
-import random
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +10,13 @@ from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execu
 
 from thaw import interrupt
 from thaw.remote.failure import CallFailed, RemoteError, clean, last_cause
+from thaw.remote.retry import TRIES, Retry
 from thaw.remote.settings import RemoteSettings
 from thaw.remote.traffic import Traffic
 from thaw.remote.watchdog import SLOWEST, Watch, Watchdog
 
 T = TypeVar("T")
 MESSAGE = 16 << 20  # bytes: the largest message that is taken from a server
-TRIES = 5
-FIRST_WAIT = 0.2  # seconds before the second try; doubled for each further one
 CONNECT = 10_000  # milliseconds until an address that does not answer counts as unreachable
 KEEPALIVE = 310_000  # milliseconds; servers end connections that are asked more than every 5 min
 REQUEST_METADATA = "build.bazel.remote.execution.v2.requestmetadata-bin"
@@ -90,22 +87,16 @@ class Channel:
 
     def retrying(self, attempt: Callable[[], T], tries: int = TRIES) -> T:
         """``attempt()``, again if it failed with what may pass. Raises CallFailed, Interrupted."""
-        for number in range(tries):
+        retry = self.retry(tries)
+        while True:
             try:
                 return attempt()
             except CallFailed as error:
-                if not error.passes or number + 1 == tries:
+                if not retry.again(error):
                     raise
-                self.pause(number)
-        raise AssertionError("unreachable")
 
-    @staticmethod
-    def pause(number: int) -> None:
-        """Wait before the next try. Raises Interrupted."""
-        until = time.monotonic() + FIRST_WAIT * 2**number * random.uniform(0.7, 1.3)
-        while time.monotonic() < until:
-            interrupt.check()
-            time.sleep(0.05)
+    def retry(self, tries: int = TRIES) -> Retry:
+        return Retry(self.settings.timeout, tries)
 
     @contextmanager
     def watched(

@@ -26,7 +26,7 @@ from thaw import interrupt
 from thaw.digest import Digest
 from thaw.nodes import to_proto
 from thaw.remote import capabilities
-from thaw.remote.channel import TRIES, Channel
+from thaw.remote.channel import Channel
 from thaw.remote.failure import CallFailed, Lie, clean
 
 POLL = 0.2  # seconds between looks at Ctrl-C
@@ -54,7 +54,7 @@ class Execution:
 
     def run(self) -> reapi.ExecuteResponse:
         """Raises CallFailed, Lie, Interrupted (the server is asked to stop too)."""
-        failures = 0
+        retry = self._channel.retry()
         while True:
             try:
                 return self._follow()
@@ -63,19 +63,15 @@ class Execution:
                 lost = bool(self._operation) and error.code in ("NOT_FOUND", "UNIMPLEMENTED")
                 if error.code in _OF_THE_ACTION and not lost:
                     return reapi.ExecuteResponse(status=_status(error))
-                failures += 1
-                if failures == TRIES or not (error.passes or lost):
+                try:
+                    again = retry.again(error, passes=lost)
+                except interrupt.Interrupted:
+                    self._cancel()
+                    raise
+                if not again:
                     raise
                 if lost:
                     self._operation = ""
-            self._pause(failures)
-
-    def _pause(self, number: int) -> None:
-        try:
-            self._channel.pause(number)
-        except interrupt.Interrupted:
-            self._cancel()
-            raise
 
     def _follow(self) -> reapi.ExecuteResponse:
         instance = self._channel.settings.instance

@@ -8,7 +8,7 @@ from hostile_server import HostileServer
 from remote_client import Client
 
 from thaw import interrupt, progress
-from thaw.remote import channel
+from thaw.remote import retry
 from thaw.remote.settings import parse
 
 
@@ -31,7 +31,7 @@ def connect(
     server: HostileServer, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[int], Client]]:
     """Makes clients with a time-out in seconds. They lose little time between tries."""
-    monkeypatch.setattr(channel, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
     directory = tmp_path / "temporary"
     directory.mkdir()
     made: list[Client] = []
