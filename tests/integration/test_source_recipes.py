@@ -154,7 +154,8 @@ def source(run: Run, tmp_path: Path) -> Callable[..., Result]:
 
     def run_source(patches: Mapping[str, str], debian: Mapping[str, str] | None = None) -> Result:
         debian = debian or {}
-        (tmp_path / "qemu.tar.xz").write_bytes(archive(*GOOD))
+        packages = member("qemu-1/python/qemu/qmp.py")
+        (tmp_path / "qemu.tar.xz").write_bytes(archive(*GOOD, packages))
         members = [member(f"debian/patches/{name}", data.encode()) for name, data in debian.items()]
         top = member("debian/", kind=tarfile.DIRTYPE)
         (tmp_path / "qemu-debian.tar.xz").write_bytes(archive(top, *members))
@@ -170,7 +171,7 @@ def source(run: Run, tmp_path: Path) -> Callable[..., Result]:
             inputs[f"/src/{name}"] = {"file": str(tmp_path / name)}
         names = [name.partition(".")[0] for name in debian]
         argv = ("python3", "/src/recipe/source.py", *names)
-        return run("", inputs, ("tree",), argv=argv, name="qemu-source")
+        return run("", inputs, ("tree", "python"), argv=argv, name="qemu-source")
 
     return run_source
 
@@ -182,8 +183,10 @@ def test_patches_are_applied_in_order_debians_first(
     second = PATCH.replace("-line 2\n+line two", "-line two\n+line zwei").replace(
         "-line 19\n+line nineteen", "-line nineteen\n+line neunzehn"
     )
-    tree = source({"0001-second.patch": second}, {"first.patch": first}).outputs["tree"]
-    assert isinstance(tree, TreeNode)
+    outputs = source({"0001-second.patch": second}, {"first.patch": first}).outputs
+    tree, python = outputs["tree"], outputs["python"]
+    assert isinstance(tree, TreeNode) and isinstance(python, TreeNode)
+    assert (engine.store.unpacked(python) / "qemu/qmp.py").exists()
     lines = (engine.store.unpacked(tree) / "sub/file").read_text().splitlines()
     assert lines[1] == "line zwei"
     assert lines[18] == "line neunzehn"
