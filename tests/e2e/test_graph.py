@@ -11,7 +11,7 @@ UP_TO_DATE = "`verify' is up to date."
 
 
 def test_a_clean_clone_gets_everything_from_the_cache(clone: Clone) -> None:
-    run = clone.scons("verify")
+    run = clone.scons("verify", "wasm-bundle", "snapshot")
 
     assert run.code == 0, run.text
     assert run.built == set()
@@ -64,10 +64,11 @@ def test_results_come_back_without_out(clone: Clone) -> None:
 
 
 def test_a_deleted_result_comes_back(clone: Clone) -> None:
+    clone.scons("snapshot")
     (clone.top / OUT / "pack/vm.state").unlink()
     shutil.rmtree(clone.top / OUT / "bundle")
 
-    run = clone.scons("wasm-bundle")
+    run = clone.scons("wasm-bundle", "snapshot")
 
     assert run.code == 0, run.text
     assert run.built == set()
@@ -84,6 +85,25 @@ def test_editing_a_result_does_not_harm_the_cache(clone: Clone) -> None:
     clone.scons("wasm-bundle")
 
     assert page.read_bytes() == before
+
+
+def test_a_result_that_was_edited_is_put_right(clone: Clone) -> None:
+    page = clone.top / OUT / "bundle/index.html"
+    before = page.read_bytes()
+    page.write_bytes(b"edited in out/")
+
+    run = clone.scons("wasm-bundle")
+
+    assert page.read_bytes() == before
+    assert run.built == run.cached == set()
+
+
+def test_who_asks_for_the_bundle_gets_no_other_files(clone: Clone) -> None:
+    shutil.rmtree(clone.top / "out")
+
+    clone.scons("wasm-bundle")
+
+    assert [path.name for path in (clone.top / OUT).iterdir()] == ["bundle"]
 
 
 def test_dry_run_makes_nothing(clone: Clone) -> None:
