@@ -3,13 +3,18 @@
 import random
 from pathlib import Path
 
+import pytest
+from buildgrid.common.protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
 from hostile_server import temporary_files
 
 from thaw.digest import Digest
 from thaw.remote.service import Remote
 from thaw.remote.settings import RemoteSettings
+from thaw.store import MissingBlob
 
 MEGABYTE = 1 << 20
+ACTION = Digest.of_bytes(b"action")
+RESULT = reapi.ActionResult(stdout_raw=b"log")
 
 
 def noise(size: int, seed: int = 0) -> bytes:
@@ -37,3 +42,18 @@ class Client:
 
     def upload(self, *blobs: bytes) -> bool:
         return self.remote.upload({Digest.of_bytes(data): data for data in blobs}, "test")
+
+
+def is_as_an_empty_cache(client: Client) -> None:
+    """Every call has an answer, and none needs the server."""
+    assert client.remote.offline
+    assert client.remote.get_result(ACTION, "kernel") is None
+    assert client.remote.missing([ACTION]) == {ACTION}
+    assert not client.upload(b"x")
+    assert not client.remote.can_upload()
+    client.remote.put_result(ACTION, RESULT)
+    assert client.remote.execute(ACTION, "kernel", False, lambda _: None) is None
+    with pytest.raises(MissingBlob):
+        client.fetch(ACTION)
+    with pytest.raises(MissingBlob):
+        client.remote.read(ACTION)
