@@ -71,7 +71,7 @@ class Counter:
     """Progress of one piece of work, in bytes or files; safe to call from threads."""
 
     def __init__(self, what: str, total: int, unit: str) -> None:
-        self._what, self._total, self._unit, self._count = what, total, unit, 0
+        self._what, self._total, self._count = what, total, 0
         self._last = time.monotonic()
         self._lock = threading.Lock()
         self._terminal = sys.stderr.isatty()

@@ -18,7 +18,7 @@ from rig import Tools
 from thaw import progress
 from thaw.digest import Digest
 from thaw.nodes import FileNode, Node, build_tree, encode, to_proto
-from thaw.remote import execution, roots
+from thaw.remote import roots
 from thaw.remote.settings import RemoteSettings, parse
 from thaw.store import MissingBlob
 
@@ -76,7 +76,7 @@ def test_blobs_go_there_and_come_back_the_same(client: Client) -> None:
     assert client.upload(*BLOBS)
     assert client.remote.missing(blobs) == set()
     assert client.fetch(*blobs) == blobs
-    assert client.remote.downloaded == sum(map(len, BLOBS))
+    assert client.remote.traffic.downloaded == sum(map(len, BLOBS))
 
 
 def test_a_blob_that_is_not_there_is_a_miss(client: Client) -> None:
@@ -147,7 +147,7 @@ def run(client: Client, script: str) -> reapi.ExecuteResponse:
 
 def test_an_action_runs_there(client: Client) -> None:
     response = run(client, "echo hello; echo made > out")
-    assert execution.reason(response) == ""
+    assert response.result.exit_code == 0
     (file,) = response.result.output_files
     assert client.fetch(Digest.of_bytes(b"made\n")) and file.path == "out"
     log = response.result.stdout_digest
@@ -156,7 +156,7 @@ def test_an_action_runs_there(client: Client) -> None:
 
 def test_an_action_that_fails_there_has_a_log(client: Client) -> None:
     response = run(client, "echo wrong >&2; exit 7")
-    assert execution.reason(response) == "exit code 7"
+    assert response.result.exit_code == 7
     log = response.result.stderr_digest
     assert client.remote.read(Digest(log.hash, log.size_bytes)) == b"wrong\n"
 

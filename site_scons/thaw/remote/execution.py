@@ -19,7 +19,7 @@ from buildgrid.common.protos.build.bazel.remote.execution.v2 import (
 )
 from buildgrid.common.protos.google.longrunning import operations_pb2 as operations
 from buildgrid.common.protos.google.longrunning import operations_pb2_grpc as operations_grpc
-from buildgrid.common.protos.google.rpc import error_details_pb2, status_pb2
+from buildgrid.common.protos.google.rpc import status_pb2
 from google.protobuf.message import DecodeError
 
 from thaw import interrupt
@@ -27,7 +27,7 @@ from thaw.digest import Digest
 from thaw.nodes import to_proto
 from thaw.remote import capabilities
 from thaw.remote.channel import Channel
-from thaw.remote.failure import CallFailed, Lie, clean
+from thaw.remote.failure import CallFailed, Lie
 
 POLL = 0.2  # seconds between looks at Ctrl-C
 # Some servers do not say more than that they have it.
@@ -174,26 +174,3 @@ def _status(error: CallFailed) -> status_pb2.Status:
         if error.details:
             return status_pb2.Status.FromString(error.details)
     return status_pb2.Status(code=_OF_THE_ACTION[error.code], message=error.said)
-
-
-def missing_inputs(response: reapi.ExecuteResponse) -> set[Digest]:
-    """Blobs that the server needs and has not, of a FAILED_PRECONDITION."""
-    found: set[Digest] = set()
-    for detail in response.status.details:
-        failure = error_details_pb2.PreconditionFailure()
-        with contextlib.suppress(DecodeError):
-            detail.Unpack(failure)
-        for violation in failure.violations:
-            _, _, name = violation.subject.partition("blobs/")
-            if violation.type == "MISSING" and name:
-                with contextlib.suppress(ValueError):
-                    found.add(Digest.parse(name))
-    return found
-
-
-def reason(response: reapi.ExecuteResponse) -> str:
-    """Why an execution failed, in the server's words; nothing if it did not. One safe line."""
-    if response.status.code:
-        return clean(response.status.message) or f"status {response.status.code}"
-    code = response.result.exit_code
-    return f"exit code {code}" if code else ""

@@ -49,15 +49,6 @@ class Remote:
     def address(self) -> str:
         return self.settings.address
 
-    @property
-    def downloaded(self) -> int:
-        """Bytes of blobs and action results that came in this run."""
-        return self.traffic.downloaded
-
-    @property
-    def uploaded(self) -> int:
-        return self.traffic.uploaded
-
     # Results
 
     def get_result(

@@ -59,7 +59,7 @@ def test_zstd_is_used_where_it_is_offered_and_only_there(
     server.zstd = True
     client.upload(PLAIN)
     client.fetch(*server.blobs)
-    assert client.remote.uploaded == client.remote.downloaded == len(PLAIN)
+    assert client.remote.traffic.uploaded == client.remote.traffic.downloaded == len(PLAIN)
     assert client.remote.traffic.sent + client.remote.traffic.received < len(PLAIN) / 100
 
 

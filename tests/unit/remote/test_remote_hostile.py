@@ -193,7 +193,7 @@ def test_a_result_that_was_put_is_got(server: HostileServer, client: Client) -> 
     client.remote.put_result(ACTION, RESULT)
     assert client.remote.get_result(ACTION, "kernel") == RESULT
     assert client.remote.traffic.results == 1
-    assert client.remote.downloaded == RESULT.ByteSize()
+    assert client.remote.traffic.downloaded == RESULT.ByteSize()
 
 
 # Here
